@@ -1,0 +1,40 @@
+# Two commands on a fresh machine: `make demo` and `make test`. Everything else is a part of them.
+SHELL := /bin/bash
+VENV := .venv
+PY := $(VENV)/bin/python
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+
+$(VENV)/ready: requirements.lock pyproject.toml
+	python3 -m venv $(VENV)
+	$(PY) -m pip install --quiet --require-hashes -r requirements.lock
+	$(PY) -m pip install --quiet --no-deps --no-build-isolation -e .
+	touch $@
+
+setup: $(VENV)/ready ## virtual environment and the servers that the local stack starts
+	bash deploy/localstack/ensure_servers.sh
+
+demo: setup ## stream a seeded load with faults and compare every total with the truth
+	$(PY) -m loadtest demo
+
+test: setup check ## every test, on real servers
+	$(PY) -m pytest
+
+check: $(VENV)/ready ## style and types; tests for the import table and sizes are part of `test`
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+bench: setup ## measure speed and memory on this machine, as ratios in one run
+	$(PY) -m loadtest bench
+
+up: setup ## start the local stack and print its addresses
+	$(VENV)/bin/meterline stack up
+	$(VENV)/bin/meterline stack env
+
+down: ## stop the local stack
+	$(VENV)/bin/meterline stack down
+
+.PHONY: help setup demo test check bench up down
