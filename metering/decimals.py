@@ -1,0 +1,46 @@
+"""Whole numbers of 10^-12 units to and from Arrow decimals, exactly and mostly without a loop."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from metering.batch import QUANTITY_SCALE
+
+_WIDE = pa.decimal256(76, QUANTITY_SCALE)
+_WORDS = 4
+
+
+def decimal256_array(units: Sequence[int]) -> pa.Array:
+    """Decimal(76, 12) column of whole 10^-12 units; below 2^63 without a loop.
+
+    Raises `OverflowError` beyond 256 bits.
+    """
+    words = np.zeros((len(units), _WORDS), np.uint64)
+    try:
+        low = np.array(units, np.int64)
+    except OverflowError:
+        for at, value in enumerate(units):
+            words[at] = np.frombuffer(value.to_bytes(32, "little", signed=True), np.uint64)
+    else:
+        words[:, 0] = low.view(np.uint64)
+        words[:, 1:] = (low >> 63).view(np.uint64)[:, None]
+    return pa.Array.from_buffers(_WIDE, len(units), [None, pa.py_buffer(words.tobytes())])
+
+
+def units_of(column: pa.Array) -> list[int]:
+    """Whole 10^-12 units of a Decimal(38, 12) or Decimal(76, 12) column without nulls."""
+    words_per_value = column.type.bit_width // 64
+    raw = np.frombuffer(column.buffers()[1], np.uint64)
+    words = raw[column.offset * words_per_value :][: len(column) * words_per_value]
+    words = words.reshape(-1, words_per_value)
+    low = words[:, 0].view(np.int64) if len(words) else np.zeros(0, np.int64)
+    signs = (low >> 63).view(np.uint64)
+    if all((words[:, at] == signs).all() for at in range(1, words_per_value)):
+        return low.tolist()
+    data = words.tobytes()
+    size = words_per_value * 8
+    return [
+        int.from_bytes(data[at : at + size], "little", signed=True)
+        for at in range(0, len(data), size)
+    ]

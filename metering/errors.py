@@ -1,0 +1,69 @@
+"""The exceptions of Meterline, and which of them may pass by themselves.
+
+    MeterlineError
+    +- TransientError            waiting or starting again may help; nothing is lost
+    |  +- DependencyDown         Kafka, Redis or ClickHouse does not answer
+    |  +- AssignmentLost         another worker holds the partition now: drop what is in flight
+    |  +- DedupMemoryLost        Redis is not the memory that was adopted: rebuild, then go on
+    +- PermanentError            a person has to act
+       +- SettingsInvalid        settings or catalog are wrong; every fault is listed
+       +- OffsetsNotThere        the log does not hold the offset to resume from
+       +- TopicUnfit             the topic lacks what exactness needs
+       +- ConservationBroken     the numbers do not add up
+
+Bad *input* is never an exception: it is a `Rejection`. Only the composer (`dataflows/runner.py`
+and `cli/`) acts on the classes.
+"""
+
+
+class MeterlineError(Exception):
+    """Base of all errors that Meterline raises on purpose; the text is meant for the user."""
+
+    exit_code = 1
+
+
+class TransientError(MeterlineError):
+    """May pass by itself; the worker drops what is in flight and resumes where it is durable."""
+
+    exit_code = 75
+
+
+class DependencyDown(TransientError):
+    """A server does not answer, or answers that it cannot serve now."""
+
+
+class AssignmentLost(TransientError):
+    """The partition has a newer generation: somebody else reads it."""
+
+
+class DedupMemoryLost(TransientError):
+    """The dedup memory in Redis is not the one that was adopted."""
+
+
+class PermanentError(MeterlineError):
+    """Will not pass by itself; the message says what to do."""
+
+    exit_code = 2
+
+
+class SettingsInvalid(PermanentError):
+    """Settings or catalog are wrong. `faults` lists all of them, one sentence each."""
+
+    def __init__(self, faults: list[str]) -> None:
+        """Keep every fault; the text shows them one a line."""
+        super().__init__("\n".join(faults))
+        self.faults = faults
+
+
+class OffsetsNotThere(PermanentError):
+    """The log does not hold the offset to resume from; going on would lose events silently."""
+
+
+class TopicUnfit(PermanentError):
+    """The topic lacks what exactness needs (timestamps by the broker, for one)."""
+
+
+class ConservationBroken(PermanentError):
+    """What was consumed is not what was counted, kept as duplicate, or rejected."""
+
+    exit_code = 1

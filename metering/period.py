@@ -1,0 +1,31 @@
+"""Windows and billing periods: half-open ranges of `occurred_at`, named by their start.
+
+All are Unix seconds UTC. A window is one hour; a billing period is the calendar month in UTC
+until a subscription says otherwise.
+"""
+
+from datetime import UTC, datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+WINDOW_SECONDS = 3600
+_WINDOW_US = WINDOW_SECONDS * 1_000_000
+
+
+def window_starts(occurred_us: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Start of the hour that holds each moment (Unix microseconds in, seconds out)."""
+    return (occurred_us // _WINDOW_US) * WINDOW_SECONDS
+
+
+def period_starts(occurred_us: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Start of the calendar month (UTC) that holds each moment (microseconds in, seconds out)."""
+    months = occurred_us.view("datetime64[us]").astype("datetime64[M]")
+    return months.astype("datetime64[s]").astype(np.int64)
+
+
+def period_end(period_start: int) -> int:
+    """First moment after the month that starts at `period_start`."""
+    start = datetime.fromtimestamp(period_start, UTC)
+    year, month = divmod(start.year * 12 + start.month, 12)
+    return int(datetime(year, month + 1, 1, tzinfo=UTC).timestamp())

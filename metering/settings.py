@@ -1,0 +1,147 @@
+"""Every setting of a worker, in one frozen tree, read from the environment and checked at once.
+
+Variables start with `METERLINE_`, except the addresses of the three servers, which keep the names
+that the local stack prints. A value may come from a file: `NAME_FILE=/path` is read for `NAME`.
+"""
+
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, AliasChoices, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from metering.errors import SettingsInvalid
+
+_NAME = r"^[a-z][a-z0-9_]{0,31}$"
+
+
+def _positive(value: timedelta) -> timedelta:
+    if value <= timedelta(0):
+        msg = f"expected a duration above zero, got {value}"
+        raise ValueError(msg)
+    return value
+
+
+Duration = Annotated[timedelta, AfterValidator(_positive)]
+
+
+class Settings(BaseSettings):
+    """One deployment. Durations are ISO 8601 (`PT5M`, `P32D`) or seconds."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="METERLINE_", frozen=True, extra="ignore", populate_by_name=True
+    )
+
+    kafka_bootstrap_servers: str = Field(
+        "127.0.0.1:9092",
+        validation_alias=AliasChoices("KAFKA_BOOTSTRAP_SERVERS", "kafka_bootstrap_servers"),
+    )
+    redis_url: SecretStr = Field(
+        SecretStr("redis://127.0.0.1:6379/0"),
+        validation_alias=AliasChoices("REDIS_URL", "redis_url"),
+    )
+    clickhouse_url: SecretStr = Field(
+        SecretStr("http://default:@127.0.0.1:8123/"),
+        validation_alias=AliasChoices("CLICKHOUSE_URL", "clickhouse_url"),
+    )
+    #: Names the deployment (live, sandbox): prefixes topics, Redis keys and the database.
+    namespace: str = Field("", pattern=r"^([a-z][a-z0-9_]{0,31})?$")
+    #: Base name of the ClickHouse database, before the namespace's prefix.
+    database_name: str = Field("meterline", pattern=_NAME)
+    #: ClickHouse cluster name; empty for one server.
+    cluster: str = Field("", pattern=r"^[A-Za-z0-9_]*$")
+    consumer_group: str = Field("meterline", min_length=1)
+    catalog: Path = Path("catalog")
+    #: Extra librdkafka properties (`security.protocol`, ...), as JSON.
+    kafka_properties: dict[str, str | int | bool] = Field(default_factory=dict)
+
+    #: Key of the identity hash, shared by all workers of a deployment; never change it.
+    identity_key: SecretStr = SecretStr("meterline")
+    #: How much later than it occurred an event may arrive and still be on time.
+    allowed_lateness: Duration = timedelta(minutes=5)
+    #: How far ahead of the record timestamp an event may claim to have occurred.
+    future_tolerance: Duration = timedelta(minutes=5)
+
+    #: Length of one of the two generations of the dedup memory.
+    dedup_window: Duration = timedelta(days=32)
+    #: Events that one generation is laid out for: sets how many small hashes there are.
+    dedup_events_max: int = Field(8_000_000, ge=1000)
+    #: Redis Cluster hash tags the memory is spread over; a rebuild is needed to change it.
+    dedup_shards: int = Field(4, ge=1, le=4096)
+    #: How much of raw history is claimed again when Redis restarted but kept its data.
+    dedup_tail: Duration = timedelta(minutes=15)
+
+    batch_events_max: int = Field(10_000, ge=1, le=100_000)
+    batch_wait: Duration = timedelta(milliseconds=50)
+    #: A flush is cut when this many events wait, or the oldest waits this long.
+    flush_events_max: int = Field(200_000, ge=1, le=1_000_000)
+    flush_wait: Duration = timedelta(milliseconds=400)
+    #: Batches whose claims may be under way at once.
+    claims_in_flight_max: int = Field(4, ge=1, le=64)
+    #: (customer, meter, group, period) units that the ledger keeps; more are read again.
+    ledger_units_max: int = Field(1_200_000, ge=1000)
+
+    #: Where `/metrics`, `/healthz` and `/readyz` are served; port 0 picks a free one.
+    http_host: str = "127.0.0.1"
+    http_port: int = Field(9464, ge=0, le=65535)
+    #: How long a dependency may stay away before the worker starts its flow anew.
+    dependency_wait: Duration = timedelta(seconds=10)
+
+    @property
+    def database(self) -> str:
+        """ClickHouse database of this namespace."""
+        return f"{self.namespace}_{self.database_name}" if self.namespace else self.database_name
+
+    @property
+    def events_topic(self) -> str:
+        """Kafka topic that usage events are read from."""
+        return f"{self._topic_prefix}usage.events"
+
+    @property
+    def rejected_topic(self) -> str:
+        """Kafka topic that rejected events are written to."""
+        return f"{self._topic_prefix}usage.rejected"
+
+    @property
+    def redis_prefix(self) -> str:
+        """First part of every Redis key of this namespace."""
+        return f"meterline:{self.namespace or 'default'}"
+
+    @property
+    def _topic_prefix(self) -> str:
+        return f"{self.namespace}." if self.namespace else ""
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Settings from the environment, `overrides` first.
+
+    Raises `SettingsInvalid` with one sentence per fault: the variable, what was expected, what
+    came. Secrets are never part of a sentence.
+    """
+    _read_secret_files()
+    try:
+        return Settings(**overrides)  # type: ignore[arg-type]
+    except ValidationError as error:
+        raise SettingsInvalid(
+            [
+                f"setting {'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}"
+                for fault in error.errors(include_input=False)
+            ]
+        ) from None
+
+
+def _read_secret_files() -> None:
+    for name, path in list(os.environ.items()):
+        target = name.removesuffix("_FILE")
+        if name == target or not (name.startswith("METERLINE_") or target in _ADDRESSES):
+            continue
+        try:
+            os.environ.setdefault(target, Path(path).read_text(encoding="utf-8").strip())
+        except OSError as error:
+            msg = f"setting {name}: expected a readable file at {path}, got: {error.strerror}"
+            raise SettingsInvalid([msg]) from None
+
+
+_ADDRESSES = ("KAFKA_BOOTSTRAP_SERVERS", "REDIS_URL", "CLICKHOUSE_URL")

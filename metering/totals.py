@@ -1,0 +1,85 @@
+"""Totals of usage as they are kept and stored: per source partition, absolute, with a prefix mark.
+
+Windows and periods are named by their start, Unix seconds UTC. Quantities are whole 10^-12 units.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+
+class UnitKey(NamedTuple):
+    """What is loaded as one: a (customer, meter, group) in one billing period."""
+
+    customer_id: str
+    meter: str
+    group: str
+    period_start: int
+
+
+class WindowKey(NamedTuple):
+    """One hour of a (customer, meter, group)."""
+
+    customer_id: str
+    meter: str
+    group: str
+    window_start: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPartition:
+    """What the store holds of one source partition; -1 where it holds nothing."""
+
+    absorbed_offset: int
+    newest_window: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredUnit:
+    """A unit as stored: its windows folded, under every aggregation that needs no more."""
+
+    absorbed_offset: int
+    newest_window: int
+    sum_units: int
+    max_units: int
+    latest_units: int
+    latest_us: int
+    latest_identity: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StoredWindow:
+    """One window's row: the value by the meter's aggregation, and what is known of its events."""
+
+    units: int
+    events: int
+    late_events: int
+    first_us: int
+    last_us: int
+    last_identity: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class TotalRow:
+    """One row to store: the absolute value of a window up to and including `absorbed_offset`."""
+
+    key: WindowKey
+    aggregation: str
+    window: StoredWindow
+
+
+class TotalsStore(Protocol):
+    """Where the ledger reads what it does not hold. Every call may raise `DependencyDown`."""
+
+    def partition(self, stream: str, partition: int) -> StoredPartition:
+        """What is stored of one partition; asked once per assignment."""
+        ...
+
+    def units(self, stream: str, partition: int, keys: list[UnitKey]) -> dict[UnitKey, StoredUnit]:
+        """The stored ones among `keys`; asked once per batch, for all that are missing."""
+        ...
+
+    def windows(
+        self, stream: str, partition: int, keys: list[WindowKey]
+    ) -> dict[WindowKey, StoredWindow]:
+        """The stored ones among `keys`."""
+        ...
