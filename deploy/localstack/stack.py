@@ -1,0 +1,141 @@
+"""The whole local stack in one object.
+
+From start to end:
+
+    stack = LocalStack(Path(".meterline/stack"))
+    stack.up()
+    os.environ.update(stack.env())
+    stack.service("redis").kill()
+    stack.down()
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from deploy.localstack.clickhouse_service import ClickHouseService
+from deploy.localstack.errors import StackError
+from deploy.localstack.kafka_service import KafkaService
+from deploy.localstack.redis_service import RedisService
+from deploy.localstack.service import Condition, Progress, Service, ignore_progress
+from deploy.localstack.state import StateFile, hold
+
+SERVICES: tuple[type[Service], ...] = (KafkaService, RedisService, ClickHouseService)
+SERVICE_NAMES: tuple[str, ...] = tuple(service.name for service in SERVICES)
+
+_LOCK_PATIENCE = timedelta(minutes=3)
+
+
+@dataclass(frozen=True)
+class ServiceStatus:
+    """One line of `status`: `healthy` is the answer to a real request, for ours only."""
+
+    name: str
+    condition: Condition
+    healthy: bool
+    address: str | None
+    pid: int | None
+    log_file: Path
+
+
+class LocalStack:
+    """Kafka, Redis and ClickHouse of one data folder, all on loopback.
+
+    A service whose variable (KAFKA_BOOTSTRAP_SERVERS, REDIS_URL, CLICKHOUSE_URL) is set in
+    `environment` (default: this process's) is used as it is, never started or stopped.
+    Safe to use from several processes on the same folder.
+    """
+
+    def __init__(self, data_dir: Path, *, environment: Mapping[str, str] | None = None) -> None:
+        self.data_dir = data_dir.absolute()
+        self._state = StateFile(self.data_dir)
+        variables = dict(os.environ) if environment is None else dict(environment)
+        self._services = {
+            service.name: service(root=self.data_dir, state=self._state, environment=variables)
+            for service in SERVICES
+        }
+
+    def up(
+        self,
+        services: Sequence[str] = SERVICE_NAMES,
+        *,
+        progress: Progress = ignore_progress,
+    ) -> None:
+        """Start what does not run yet, all at once, and return when all answer.
+
+        Data and ports of an earlier run are used again. Raises StackError naming every
+        service that failed, with the end of its log; the others stay up.
+        """
+        wanted = [self.service(name) for name in services]
+        with self._exclusive():
+            ours = [service for service in wanted if service.condition() != "external"]
+            for service in ours:
+                service.keep_or_replace_ports()
+            with ThreadPoolExecutor(max_workers=len(SERVICES)) as pool:
+                running = [pool.submit(service.start, progress) for service in ours]
+            failures = [error for future in running if (error := future.exception())]
+        _raise_all(failures)
+
+    def down(self, *, progress: Progress = ignore_progress) -> None:
+        """End every process that this stack started; data and ports are kept."""
+        with self._exclusive():
+            ours = [s for s in self._services.values() if s.condition() == "up"]
+            with ThreadPoolExecutor(max_workers=len(SERVICES)) as pool:
+                running = [pool.submit(_stop, service, progress) for service in ours]
+            failures = [error for future in running if (error := future.exception())]
+        _raise_all(failures)
+
+    def status(self) -> dict[str, ServiceStatus]:
+        """The state of each service now, by name."""
+        return {name: _status(service) for name, service in self._services.items()}
+
+    def env(self, services: Sequence[str] = SERVICE_NAMES) -> dict[str, str]:
+        """The variables that point a program at this stack.
+
+        Raises ServiceFailed for a service that is not external and was never started.
+        """
+        return {s.variable: s.address for s in map(self.service, services)}
+
+    def service(self, name: str) -> Service:
+        """The handle of one service. Raises StackError for an unknown name."""
+        if name not in self._services:
+            raise StackError(f"no service is called {name!r}: use {', '.join(SERVICE_NAMES)}")
+        return self._services[name]
+
+    def _exclusive(self) -> AbstractContextManager[None]:
+        self.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return hold(self.data_dir / "stack.lock", patience=_LOCK_PATIENCE)
+
+
+def _stop(service: Service, progress: Progress) -> None:
+    progress(service.name, "stopping")
+    service.stop()
+    progress(service.name, "stopped")
+
+
+def _status(service: Service) -> ServiceStatus:
+    condition = service.condition()
+    return ServiceStatus(
+        name=service.name,
+        condition=condition,
+        healthy=condition == "up" and service.is_healthy(),
+        address=None if condition == "down" else service.address,
+        pid=service.pid if condition == "up" else None,
+        log_file=service.log_file,
+    )
+
+
+def _raise_all(failures: Sequence[BaseException]) -> None:
+    unexpected = [error for error in failures if not isinstance(error, StackError)]
+    if unexpected:
+        raise unexpected[0]
+    if len(failures) == 1:
+        raise failures[0]
+    if failures:
+        raise StackError("\n\n".join(str(error) for error in failures))
