@@ -1,0 +1,33 @@
+"""What every command needs: settings with the catalog folder, and a console."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from metering.catalog import Catalog
+from metering.catalog_load import load_catalog
+from metering.settings import Settings, load_settings
+
+CatalogOption = Annotated[
+    Path | None,
+    typer.Option("--catalog", help="Folder with meters.yaml and the other catalog files."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+def app_callback() -> None:
+    """Addresses come from KAFKA_BOOTSTRAP_SERVERS, REDIS_URL and CLICKHOUSE_URL."""
+
+
+def settings_with(catalog: Path | None = None) -> Settings:
+    """Settings from the environment, with the catalog folder that was named."""
+    return load_settings(**({} if catalog is None else {"catalog": catalog}))
+
+
+def catalog_of(settings: Settings) -> Catalog:
+    """The catalog, checked as a whole."""
+    return load_catalog(settings.catalog)

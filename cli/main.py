@@ -1,0 +1,47 @@
+"""The `meterline` command: wires settings, catalog and steps; turns errors into exit codes.
+
+Exit codes: 0 done and in order; 1 done, and something is not in order (differences were found);
+2 cannot be done as asked, a person has to act; 75 a server does not answer, try again later.
+"""
+
+import logging
+import sys
+
+import typer
+from rich.console import Console
+
+from cli.context import app_callback
+from cli.migrate import migrate_command
+from cli.run import run_command
+from deploy.localstack.cli import app as stack_app
+from metering.errors import MeterlineError
+
+app = typer.Typer(
+    name="meterline",
+    help="Meters usage events exactly: Kafka in, ClickHouse out.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.callback()(app_callback)
+app.command("migrate")(migrate_command)
+app.command("run")(run_command)
+app.add_typer(stack_app, name="stack")
+
+
+def main() -> None:
+    """Entry point: errors of ours become one message and an exit code."""
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s"
+    )
+    try:
+        app()
+    except MeterlineError as error:
+        Console(stderr=True, highlight=False, soft_wrap=True).print(
+            f"error: {error}", style="red", markup=False
+        )
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

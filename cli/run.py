@@ -1,0 +1,53 @@
+"""`meterline run`: one worker."""
+
+from typing import Annotated
+
+import typer
+
+from cli.context import CatalogOption, catalog_of, console, settings_with
+from dataflows.health import Health, HealthServer
+from dataflows.runner import Runner
+from metering.errors import SettingsInvalid
+from metering.metrics import WorkerMetrics
+
+
+def run_command(
+    catalog: CatalogOption = None,
+    accept_topic: Annotated[
+        str | None, typer.Option(help="Id of a topic that was created again on purpose.")
+    ] = None,
+    accept_gap: Annotated[
+        list[str] | None,
+        typer.Option(help="TOPIC[PARTITION]=OFFSET: go on where the log begins, accepting a loss."),
+    ] = None,
+) -> None:
+    """Read usage events, count each once, keep exact totals. Start as many as you like.
+
+    Stops gracefully on SIGTERM and Ctrl-C: what was read is written and committed first.
+    Example: METERLINE_HTTP_PORT=0 meterline run --catalog ./catalog
+    """
+    settings = settings_with(catalog)
+    found = catalog_of(settings)
+    gaps = dict(_gap(text) for text in accept_gap or [])
+    health = Health(WorkerMetrics())
+    server = HealthServer(health, settings.http_host, settings.http_port)
+    console.print(
+        f"worker of group {settings.consumer_group}: {settings.events_topic} -> "
+        f"{settings.database}; http://{settings.http_host}:{server.port}/readyz"
+    )
+    runner = Runner(settings, found, health, accept_topic=accept_topic, accepted_gaps=gaps)
+    runner.stop_on_signals()
+    try:
+        runner.run()
+    finally:
+        server.close()
+    console.print("stopped; everything read is written and committed")
+
+
+def _gap(text: str) -> tuple[int, int]:
+    place, _, offset = text.partition("=")
+    partition = place.rpartition("[")[2].rstrip("]")
+    if not (partition.isdigit() and offset.isdigit()):
+        msg = f"--accept-gap: expected TOPIC[PARTITION]=OFFSET, got {text!r}"
+        raise SettingsInvalid([msg])
+    return int(partition), int(offset)

@@ -1,0 +1,166 @@
+"""Which events of a batch count: first occurrences and replays of them, in log order.
+
+    1  what the ledger has absorbed is left out, before it may claim anything
+    2  what occurred before the dedup memory begins is looked up in raw history
+    3  the rest claims its identity: first and own go on, duplicates and conflicts do not
+    4  of those that go on, each distinct value of a unique-count meter claims in the same way
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dataflows.ledger import LedgerPlan
+from metering.batch import EventBatch
+from metering.catalog import Catalog
+from metering.claims import Claim, ClaimAnswers, Claims, DedupStore
+from metering.history import History, Owner
+from metering.period import period_starts
+from metering.value_identity import value_identity
+
+#: A first copy may claim to have occurred this much after it arrived (see `future_tolerance`).
+_CLOCK_SLACK_US = 300_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A planned batch and what its events are; positions ascend and index the batch.
+
+    `counted` belongs to `chosen`: False where a unique-count value was there before. The owner
+    arrays belong to `others`, which are duplicates, or conflicts where `conflicting` is True.
+    """
+
+    plan: LedgerPlan
+    chosen: NDArray[np.int64]
+    counted: NDArray[np.bool_]
+    others: NDArray[np.int64]
+    conflicting: NDArray[np.bool_]
+    owners: ClaimAnswers
+
+
+class Deduplicator:
+    """The dedup step over a store and raw history; remembers nothing itself."""
+
+    def __init__(self, catalog: Catalog, store: DedupStore, history: History, seed: int) -> None:
+        """`seed` keys the hash of distinct values, as it does for identities."""
+        self._store = store
+        self._history = history
+        self._seed = seed
+        self._dimensions = {
+            key: meter.counted_dimension
+            for key, meter in catalog.meters.items()
+            if meter.counted_dimension is not None
+        }
+
+    def decide(self, plan: LedgerPlan) -> Decided:
+        """Claim for one batch. Raises what the store and the history raise."""
+        batch = plan.batch
+        positions = np.arange(len(batch), dtype=np.int64)
+        if plan.absorbed is not None:
+            positions = positions[~plan.absorbed]
+        answers = self._ask(
+            batch, positions, batch.identities[positions], digests=batch.digests[positions],
+            look_up=lambda old: self._owners(batch, positions[old]),
+        )  # fmt: skip
+        goes_on = answers.statuses <= Claim.OWN
+        chosen, others = positions[goes_on], positions[~goes_on]
+        left = ~goes_on
+        return Decided(
+            plan, chosen, self._counted(batch, chosen), others,
+            answers.statuses[left] == Claim.CONFLICT,
+            ClaimAnswers(
+                answers.statuses[left], answers.owner_partitions[left],
+                answers.owner_offsets[left], answers.owner_indexes[left],
+            ),
+        )  # fmt: skip
+
+    def _counted(self, batch: EventBatch, chosen: NDArray[np.int64]) -> NDArray[np.bool_]:
+        counted = np.ones(len(chosen), np.bool_)
+        values = batch.counted_values
+        if values is None:
+            return counted
+        at = np.array(
+            [n for n, i in enumerate(chosen.tolist()) if batch.meters[i] in self._dimensions],
+            np.int64,
+        )
+        if not len(at):
+            return counted
+        positions = chosen[at]
+        periods = period_starts(batch.occurred_us[positions]).tolist()
+        keys = [
+            (batch.customers[i], batch.meters[i], batch.groups[i], period, values[i])
+            for i, period in zip(positions.tolist(), periods, strict=True)
+        ]
+        words = np.frombuffer(
+            b"".join(value_identity(self._seed, *key) for key in keys), np.uint64
+        ).reshape(-1, 2)
+        answers = self._ask(
+            batch, positions, words, digests=np.zeros(len(keys), np.uint32),
+            look_up=lambda old: self._value_owners([keys[n] for n in old.tolist()]),
+        )  # fmt: skip
+        counted[at] = answers.statuses <= Claim.OWN
+        return counted
+
+    def _ask(
+        self, batch: EventBatch, positions: NDArray[np.int64], identities: NDArray[np.uint64],
+        *, digests: NDArray[np.uint32],
+        look_up: Callable[[NDArray[np.int64]], Sequence[Owner | None]],
+    ) -> ClaimAnswers:  # fmt: skip
+        offsets, indexes = batch.offsets[positions], batch.indexes[positions]
+        known: list[tuple[int, Owner]] = []
+        covered_us = self._store.oldest_covered_ms() * 1000
+        old = np.flatnonzero(batch.occurred_us[positions] < covered_us + _CLOCK_SLACK_US)
+        if covered_us > 0 and len(old):
+            owners = look_up(old)
+            known = [
+                (at, owner)
+                for at, owner in zip(old.tolist(), owners, strict=True)
+                if owner is not None
+                and not owner.is_at(batch.source, int(offsets[at]), int(indexes[at]))
+            ]
+        asking = np.ones(len(positions), np.bool_)
+        asking[[at for at, _ in known]] = False
+        answers = ClaimAnswers(
+            np.zeros(len(positions), np.uint8),
+            np.full(len(positions), batch.source.partition, np.int64),
+            offsets.copy(), indexes.copy(),
+        )  # fmt: skip
+        if asking.any():
+            claims = Claims(
+                batch.source, identities[asking], offsets[asking], indexes[asking],
+                digests[asking], int(batch.record_ms.max()),
+            )  # fmt: skip
+            told = self._store.claim(claims)
+            answers.statuses[asking] = told.statuses
+            answers.owner_partitions[asking] = told.owner_partitions
+            answers.owner_offsets[asking] = told.owner_offsets
+            answers.owner_indexes[asking] = told.owner_indexes
+        for at, owner in known:
+            is_same = (owner.digest & 0xFFFFFF) == (int(digests[at]) & 0xFFFFFF)
+            answers.statuses[at] = Claim.DUPLICATE if is_same else Claim.CONFLICT
+            same_stream = owner.stream == batch.source.stream
+            answers.owner_partitions[at] = owner.partition if same_stream else -1
+            answers.owner_offsets[at], answers.owner_indexes[at] = owner.offset, owner.index
+        return answers
+
+    def _owners(self, batch: EventBatch, positions: NDArray[np.int64]) -> list[Owner | None]:
+        identities = [batch.identities[i].tobytes() for i in positions.tolist()]
+        found = self._history.owners(
+            [
+                (batch.customers[i], batch.meters[i], identity)
+                for i, identity in zip(positions.tolist(), identities, strict=True)
+            ]
+        )
+        return [found.get(identity) for identity in identities]
+
+    def _value_owners(self, keys: list[tuple[str, str, str, int, str]]) -> list[Owner | None]:
+        found = self._history.counted_values(keys, self._dimensions)
+        return [
+            None if (owner := found.get(key)) is None else _without_digest(owner) for key in keys
+        ]
+
+
+def _without_digest(owner: Owner) -> Owner:
+    return Owner(owner.stream, owner.partition, owner.offset, owner.index, 0)

@@ -1,0 +1,121 @@
+"""What a worker says of itself: `/metrics`, `/healthz`, `/readyz`.
+
+Healthy means the process makes progress or knowingly waits; ready means that it counts: every
+server answers and it holds its partitions.
+"""
+
+import threading
+import time
+from dataclasses import dataclass, field
+
+import uvicorn
+from fastapi import FastAPI, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from metering.metrics import WorkerMetrics
+
+_STUCK_S = 60.0
+#: A worker without a partition is unhealthy after this long.
+NO_ASSIGNMENT_S = 30.0
+
+
+@dataclass(slots=True)
+class Health:
+    """Written by the worker, read by the HTTP thread. Times are `time.monotonic` seconds."""
+
+    metrics: WorkerMetrics
+    waiting_for: str = "the flow to start"
+    beat_s: float = field(default_factory=time.monotonic)
+    partitions: int = 0
+    unassigned_since_s: float | None = None
+    is_flowing: bool = False
+    kafka_answers: bool = True
+
+    def beat(self, partitions: int) -> None:
+        """The flow made a turn while holding so many partitions."""
+        now = time.monotonic()
+        self.beat_s = now
+        self.partitions = partitions
+        self.metrics.partitions.set(partitions)
+        if partitions:
+            self.unassigned_since_s = None
+        elif self.unassigned_since_s is None:
+            self.unassigned_since_s = now
+
+    def wait(self, reason: str) -> None:
+        """The worker waits, knowingly; that is progress too."""
+        self.waiting_for = reason
+        self.is_flowing = False
+        self.beat_s = time.monotonic()
+
+    def flow(self) -> None:
+        """The flow runs."""
+        self.waiting_for = ""
+        self.is_flowing = True
+
+    def faults(self) -> list[str]:
+        """Why the worker is not healthy; empty when it is."""
+        now, found = time.monotonic(), []
+        if now - self.beat_s > _STUCK_S:
+            found.append(f"no turn of the flow for {now - self.beat_s:.0f} s")
+        since = self.unassigned_since_s
+        if self.is_flowing and since is not None and now - since > NO_ASSIGNMENT_S:
+            found.append(f"no partition assigned for {now - since:.0f} s")
+        return found
+
+    def obstacles(self) -> list[str]:
+        """Why the worker does not count now; empty when it does."""
+        found = self.faults()
+        if not self.is_flowing:
+            found.append(f"waiting for {self.waiting_for}")
+        elif not self.partitions:
+            found.append("no partition assigned yet")
+        if not self.kafka_answers:
+            found.append("Kafka does not answer")
+        return found
+
+
+def health_app(health: Health) -> FastAPI:
+    """The three pages."""
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+
+    @app.get("/metrics")
+    def metrics() -> Response:
+        return Response(generate_latest(health.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+    @app.get("/healthz")
+    def healthz() -> Response:
+        return _verdict(health.faults())
+
+    @app.get("/readyz")
+    def readyz() -> Response:
+        return _verdict(health.obstacles())
+
+    return app
+
+
+class HealthServer:
+    """Serves the pages from a thread of its own; `port` is the one really bound."""
+
+    def __init__(self, health: Health, host: str, port: int) -> None:
+        """Bind and start. Raises `OSError` when the address is taken."""
+        config = uvicorn.Config(
+            health_app(health), host=host, port=port, log_level="warning", access_log=False
+        )
+        self._server = uvicorn.Server(config)
+        self._socket = config.bind_socket()
+        self.port: int = self._socket.getsockname()[1]
+        self._thread = threading.Thread(
+            target=self._server.run, kwargs={"sockets": [self._socket]}, daemon=True, name="http"
+        )
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop serving."""
+        self._server.should_exit = True
+        self._thread.join(timeout=5)
+
+
+def _verdict(reasons: list[str]) -> Response:
+    text = "\n".join(reasons) if reasons else "ok"
+    return Response(text + "\n", status_code=503 if reasons else 200, media_type="text/plain")

@@ -1,0 +1,113 @@
+"""Runs workers one after the other until told to stop: the only place that acts on errors.
+
+A transient error ends the worker; when the servers answer again the next one resumes from what
+is durable. A permanent one ends the process with its message.
+"""
+
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable
+
+from bytewax.dataflow import Dataflow
+from bytewax.testing import run_main
+
+from dataflows.health import Health
+from dataflows.kafka_reader import topic_id
+from dataflows.pipeline import EPOCH_INTERVAL, build_flow
+from dataflows.worker import Worker
+from metering.catalog import Catalog
+from metering.errors import MeterlineError, TransientError
+from metering.settings import Settings
+from sinks.clickhouse import connect_clickhouse
+from sinks.progress import Progress
+
+log = logging.getLogger("meterline")
+
+_WAIT_S_FIRST = 0.2
+_WAIT_S_MAX = 5.0
+_OBSERVE_S = 2.0
+
+
+class Runner:
+    """Keeps one worker going in this process."""
+
+    def __init__(
+        self, settings: Settings, catalog: Catalog, health: Health, *,
+        accept_topic: str | None = None, accepted_gaps: dict[int, int] | None = None,
+    ) -> None:  # fmt: skip
+        """Nothing is connected before `run`."""
+        self._settings = settings
+        self._catalog = catalog
+        self._health = health
+        self._accept_topic = accept_topic
+        self._accepted_gaps = accepted_gaps
+        self._stop = threading.Event()
+
+    def stop(self) -> None:
+        """Finish what is in flight, write it, commit it, and return from `run`."""
+        self._stop.set()
+
+    def stop_on_signals(self) -> None:
+        """SIGTERM and SIGINT stop gracefully; a second one ends at once."""
+
+        def handle(_number: int, _frame: object) -> None:
+            if self._stop.is_set():
+                raise KeyboardInterrupt
+            self.stop()
+
+        signal.signal(signal.SIGTERM, handle)
+        signal.signal(signal.SIGINT, handle)
+
+    def run(self) -> None:
+        """Run until stopped. Raises `PermanentError` and whatever is a bug."""
+        wait_s = _WAIT_S_FIRST
+        while not self._stop.is_set():
+            began = time.monotonic()
+            try:
+                self._run_once()
+            except TransientError as error:
+                self._health.metrics.restarts.labels(type(error).__name__).inc()
+                self._health.wait(str(error))
+                log.warning("%s: %s", type(error).__name__, error)
+                wait_s = _WAIT_S_FIRST if time.monotonic() - began > _WAIT_S_MAX else wait_s * 2
+                self._stop.wait(min(wait_s, _WAIT_S_MAX))
+
+    def _run_once(self) -> None:
+        client = connect_clickhouse(self._settings)
+        stream = Progress(client).live_stream(
+            self._settings.events_topic, topic_id(self._settings), accepted=self._accept_topic
+        )
+        worker = Worker(
+            self._settings, self._catalog, stream, self._health,
+            is_stopping=self._stop.is_set, accepted_gaps=self._accepted_gaps,
+        )  # fmt: skip
+        done = threading.Event()
+        observer = threading.Thread(
+            target=_observe, args=(worker.observe, done), daemon=True, name="observe"
+        )
+        try:
+            self._health.flow()
+            observer.start()
+            run_flow(build_flow(worker))
+            if worker.failure is not None:
+                raise worker.failure
+        finally:
+            done.set()
+            observer.join(timeout=10)
+            worker.close()
+            client.close()
+
+
+def run_flow(flow: Dataflow) -> None:
+    """Run a flow to its end in this thread, with one worker and no recovery store."""
+    run_main(flow, epoch_interval=EPOCH_INTERVAL)
+
+
+def _observe(observe: Callable[[], None], done: threading.Event) -> None:
+    while not done.wait(_OBSERVE_S):
+        try:
+            observe()
+        except MeterlineError as error:
+            log.warning("observing: %s", error)

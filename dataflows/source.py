@@ -1,0 +1,139 @@
+"""The source step: micro-batches, each of one partition and in offset order.
+
+One Bytewax worker reads what the group assigns to it. Between batches it emits ticks, so that
+the steps below can act on the clock; the last tick comes when the worker is told to stop.
+"""
+
+from collections.abc import Callable
+from itertools import groupby
+
+from bytewax.inputs import DynamicSource, StatelessSourcePartition
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Message
+
+from dataflows.kafka_reader import KafkaReader, message_error
+from metering.batch import RawBatch, Source, Tick
+from metering.errors import AssignmentLost, TopicUnfit
+
+#: Longest time between two ticks while messages keep coming.
+_TICK_MS = 200
+
+Item = RawBatch | Tick
+
+
+class UsageReader:
+    """What one worker reads; used by the engine's only thread."""
+
+    def __init__(
+        self, reader: KafkaReader, held: Callable[[], list[Source]], topic: str, *,
+        events_max: int, wait_s: float, clock_ms: Callable[[], int],
+        is_stopping: Callable[[], bool],
+    ) -> None:  # fmt: skip
+        """`events_max` bounds a batch; one poll waits `wait_s` at most."""
+        self._reader = reader
+        self._held = held
+        self._topic = topic
+        self._events_max = events_max
+        self._wait_s = wait_s
+        self._clock_ms = clock_ms
+        self._is_stopping = is_stopping
+        self._at_end: set[Source] = set()
+        self._ticked_ms = 0
+
+    def next_batch(self) -> list[Item]:
+        """The next micro-batches and perhaps a tick; once it is stopping, the last tick."""
+        if self._is_stopping():
+            return [Tick(self._clock_ms(), last=True)]
+        messages = self._poll()
+        items: list[Item] = list(self._batches(messages))
+        now = self._clock_ms()
+        if not items or now - self._ticked_ms >= _TICK_MS:
+            self._ticked_ms = now
+            held = self._held()
+            self._at_end.intersection_update(held)
+            positions = self._reader.positions
+            idle = tuple((source, positions[source]) for source in self._at_end)
+            items.append(Tick(now, idle))
+        return items
+
+    def _poll(self) -> list[Message]:
+        before = {source.partition: source for source in self._held()}
+        messages = self._reader.poll(4 * self._events_max, self._wait_s)
+        for source in self._held():
+            if before.get(source.partition, source) != source:
+                # Taken away and given back within one poll: messages of both assignments may be
+                # among these, and they cannot be told apart.
+                msg = f"{source.stream} partition {source.partition} was assigned anew"
+                raise AssignmentLost(msg)
+        return messages
+
+    def _batches(self, messages: list[Message]) -> list[RawBatch]:
+        sources = {source.partition: source for source in self._held()}
+        batches = []
+        by_partition = sorted(messages, key=Message.partition)
+        for partition, group in groupby(by_partition, key=Message.partition):
+            source = sources.get(partition or 0)
+            if source is None:
+                continue  # taken away within the poll; its next owner reads it
+            records = self._records(source, list(group))
+            for at in range(0, len(records), self._events_max):
+                batches.append(self._batch(source, records[at : at + self._events_max]))
+        return batches
+
+    def _records(self, source: Source, messages: list[Message]) -> list[Message]:
+        if not any(map(Message.error, messages)):
+            self._at_end.discard(source)
+            return messages
+        records = []
+        for message in messages:
+            failure = message_error(message, self._topic)
+            if failure is not None:
+                raise failure
+            if message.error() is not None:
+                self._at_end.add(source)
+            else:
+                self._at_end.discard(source)
+                records.append(message)
+        return records
+
+    def _batch(self, source: Source, records: list[Message]) -> RawBatch:
+        offsets = [offset or 0 for offset in map(Message.offset, records)]
+        stamps = list(map(Message.timestamp, records))
+        kind = stamps[0][0]
+        if kind != TIMESTAMP_LOG_APPEND_TIME:
+            msg = (
+                f"topic {self._topic} partition {source.partition} offset {offsets[0]}: expected a "
+                "timestamp by the broker (LogAppendTime), got one by the producer"
+            )
+            raise TopicUnfit(msg)
+        first = self._reader.positions.get(source, offsets[0])
+        following = offsets[-1] + 1
+        self._reader.positions[source] = following
+        values = list(map(Message.value, records))
+        return RawBatch(
+            source, offsets, [stamp[1] for stamp in stamps], values, first, following
+        )
+
+
+class UsageSource(DynamicSource[Item]):
+    """The source as the engine sees it: `read` gives items and raises `StopIteration` at the end."""
+
+    def __init__(self, read: Callable[[], list[Item]]) -> None:
+        """`read` is called by the engine's only worker, and must not wait for long."""
+        self._read = read
+
+    def build(
+        self, _step_id: str, _worker_index: int, worker_count: int
+    ) -> StatelessSourcePartition[Item]:
+        """The one partition. Raises `ValueError` for more than one worker in a process."""
+        if worker_count != 1:
+            msg = f"expected one worker per process, got {worker_count}; start more processes"
+            raise ValueError(msg)
+        return _SourcePartition(self._read)
+
+
+class _SourcePartition(StatelessSourcePartition[Item]):
+    def __init__(self, read: Callable[[], list[Item]]) -> None:
+        self._read = read
+
+    def next_batch(self) -> list[Item]:
+        return self._read()

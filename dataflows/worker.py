@@ -1,0 +1,260 @@
+"""One worker: the steps, wired to real servers, from one adopted dedup memory to one shutdown.
+
+A worker is built, runs until it is told to stop or something fails, and is thrown away; the
+runner builds the next. Nothing survives in it, because everything that counts is in ClickHouse.
+"""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from functools import wraps
+from typing import TypeVar
+
+from dataflows.accounting import Accountant
+from dataflows.assignments import Assignments
+from dataflows.claim_queue import ClaimQueue
+from dataflows.dedup import Decided, Deduplicator
+from dataflows.flusher import Flusher
+from dataflows.health import Health
+from dataflows.kafka_reader import KafkaReader, kafka_config
+from dataflows.ledger import Ledger, LedgerPlan
+from dataflows.outcome import Outcome
+from dataflows.source import UsageReader
+from dataflows.watermark import Watermarks
+from metering.batch import EventBatch, RawBatch, Source, Tick
+from metering.catalog import Catalog
+from metering.decode import Decoder
+from metering.flush import Flush
+from metering.identity import identity_seed
+from metering.settings import Settings
+from sinks.clickhouse import connect_clickhouse
+from sinks.dedup_adopt import adopt_memory
+from sinks.history import ClickHouseHistory
+from sinks.progress import Progress
+from sinks.rejected_topic import KafkaRejectedTopic
+from sinks.totals_store import ClickHouseTotals
+from sinks.usage_sink import UsageSink
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+
+def _step(
+    name: str,
+) -> Callable[[Callable[["Worker", In], list[Out]]], Callable[["Worker", In], list[Out]]]:
+    """Measure a step and keep its error: the flow then ends at the source, in good order.
+
+    After the first error every step does nothing, since an error that crosses the engine would
+    abort it; the runner raises what was kept.
+    """
+
+    def wrap(step: Callable[["Worker", In], list[Out]]) -> Callable[["Worker", In], list[Out]]:
+        @wraps(step)
+        def run(worker: "Worker", item: In) -> list[Out]:
+            if worker.failure is not None:
+                return []
+            began = time.perf_counter()
+            try:
+                return step(worker, item)
+            except BaseException as error:  # noqa: BLE001 - kept, and raised by the runner
+                worker.failure = error
+                return []
+            finally:
+                worker.spent(name, time.perf_counter() - began)
+
+        return run
+
+    return wrap
+
+
+class Worker:
+    """The steps of one worker. Everything but claims and flushes happens in one thread."""
+
+    def __init__(
+        self, settings: Settings, catalog: Catalog, stream: str, health: Health, *,
+        is_stopping: Callable[[], bool], accepted_gaps: dict[int, int] | None = None,
+    ) -> None:  # fmt: skip
+        """Connect, and adopt the dedup memory. Raises `DependencyDown`."""
+        self._settings = settings
+        self._stream = stream
+        self._health = health
+        self._is_stopping = is_stopping
+        self._accepted_gaps = accepted_gaps
+        self._reads = connect_clickhouse(settings)
+        self._writes = connect_clickhouse(settings)
+        self._memory = adopt_memory(settings, connect_clickhouse(settings), catalog)
+        self._assignments = Assignments()
+        self._kafka: KafkaReader | None = None
+        self._reader: UsageReader | None = None
+        self.failure: BaseException | None = None
+        self._is_done = False
+        self._decoder = Decoder(catalog, settings)
+        self._ledger = Ledger(
+            catalog, ClickHouseTotals(self._reads), units_max=settings.ledger_units_max
+        )
+        seed = identity_seed(settings.identity_key.get_secret_value())
+        history = ClickHouseHistory(connect_clickhouse(settings))
+        is_current = self._assignments.is_current
+        self._claims = ClaimQueue(
+            Deduplicator(catalog, self._memory, history, seed), is_current,
+            in_flight_max=settings.claims_in_flight_max,
+        )  # fmt: skip
+        self._sink = UsageSink(
+            self._writes, self._memory, self,
+            KafkaRejectedTopic(kafka_config(settings), settings.rejected_topic),
+            still_ours=is_current, before_step=_stop_before_step(),
+        )  # fmt: skip
+        watermarks = Watermarks(settings.allowed_lateness)
+        self._flusher = Flusher(
+            self._ledger, self, now_ms, events_max=settings.flush_events_max,
+            wait_ms=int(settings.flush_wait.total_seconds() * 1000), is_current=is_current,
+        )  # fmt: skip
+        self._accountant = Accountant(
+            self._ledger, watermarks, self._flusher, is_current=is_current,
+            on_outcome=self._count,
+        )  # fmt: skip
+        self._progress = Progress(self._reads)
+
+    def spent(self, stage: str, seconds: float) -> None:
+        """A stage took so long."""
+        self._health.metrics.stage_seconds.labels(stage).inc(seconds)
+
+    def read(self) -> list[RawBatch | Tick]:
+        """Step `source`. Raises `StopIteration` after the last tick, or when a step failed."""
+        if self.failure is not None or self._is_done:
+            raise StopIteration
+        return self._read(None)
+
+    @_step("source")
+    def _read(self, _item: None) -> list[RawBatch | Tick]:
+        if self._reader is None:
+            self._reader = self._join()
+        items = self._reader.next_batch()
+        self._is_done = any(isinstance(item, Tick) and item.last for item in items)
+        return items
+
+    @_step("decode")
+    def decode(self, item: RawBatch | Tick) -> list[EventBatch | Tick]:
+        """Step `decode`."""
+        if isinstance(item, Tick):
+            return [item]
+        batch = self._decoder.decode(item)
+        batch.raw = item
+        return [batch]
+
+    @_step("load")
+    def load(self, item: EventBatch | Tick) -> list[LedgerPlan | Tick]:
+        """Step `load`; a batch that was handed over meanwhile goes no further."""
+        if isinstance(item, Tick):
+            return [item]
+        self._let_go()
+        return [self._ledger.load(item)] if self._assignments.is_current(item.source) else []
+
+    @_step("dedup_wait")
+    def dedup(self, item: LedgerPlan | Tick) -> list[Decided | LedgerPlan | Tick]:
+        """Step `dedup`."""
+        return self._claims.step(item)
+
+    @_step("account")
+    def account(self, items: list[Decided | LedgerPlan | Tick]) -> list[None]:
+        """Step `account`."""
+        self._accountant.step(items)
+        self._health.beat(len(self._assignments.held()))
+        return []
+
+    def write(self, flush: Flush) -> None:
+        """The sink, measured; called by the flush thread."""
+        began = time.perf_counter()
+        self._sink.write(flush)
+        metrics = self._health.metrics
+        metrics.flush_seconds.observe(time.perf_counter() - began)
+        metrics.flush_events.observe(
+            sum(batch.num_rows for part in flush.parts for batch in part.events)
+        )
+        for part in flush.parts:
+            if part.watermark_ms:
+                metrics.watermark.labels(part.source.partition).set(part.watermark_ms / 1000)
+
+    def commit(self, positions: dict[Source, int]) -> None:
+        """Step 4 of the sink."""
+        assert self._kafka is not None
+        self._kafka.commit(positions)
+
+    def observe(self) -> None:
+        """Refresh what is measured from outside the flow: lag, units; called every few seconds."""
+        if self._kafka is None:
+            return
+        for partition, lag in self._kafka.lag().items():
+            self._health.metrics.lag.labels(partition).set(lag)
+        self._health.kafka_answers = self._kafka.is_answering
+        self._health.metrics.units.set(self._ledger.unit_count)
+
+    def close(self) -> None:
+        """Drop everything; what is not durable is read again by whoever comes next."""
+        self._claims.close()
+        self._flusher.close()
+        if self._kafka is not None:
+            self._kafka.close()
+        self._memory.close()
+        self._reads.close()
+        self._writes.close()
+
+    def _join(self) -> UsageReader:
+        self._kafka = KafkaReader(
+            self._settings, self._stream, self._assignments, self._begin, self._accepted_gaps
+        )
+        return UsageReader(
+            self._kafka, self._assignments.held, self._settings.events_topic,
+            events_max=self._settings.batch_events_max,
+            wait_s=self._settings.batch_wait.total_seconds(), clock_ms=now_ms,
+            is_stopping=self._is_stopping,
+        )  # fmt: skip
+
+    def _begin(self, stream: str, partition: int) -> tuple[Source, int | None]:
+        self._let_go()
+        source = self._memory.begin(stream, partition)
+        return source, self._progress.next_offset(stream, partition)
+
+    def _let_go(self) -> None:
+        if self._kafka is not None:
+            for stream, partition in self._kafka.revoked():
+                self._accountant.forget(stream, partition)
+
+    def _count(self, decided: Decided, outcome: Outcome) -> None:
+        metrics, batch = self._health.metrics, decided.plan.batch
+        duplicates = 0 if outcome.duplicates is None else outcome.duplicates.num_rows
+        absorbed = len(batch) - outcome.accepted - duplicates - outcome.conflicts
+        for name, count in (
+            ("accepted", outcome.accepted), ("duplicate", duplicates),
+            ("conflict", outcome.conflicts), ("rejected", len(batch.rejections)),
+            ("suppressed", len(batch.suppressions)), ("absorbed", absorbed),
+        ):  # fmt: skip
+            if count:
+                metrics.events.labels(name).inc(count)
+        for rejection in outcome.rejections:
+            metrics.rejects.labels(str(rejection.code)).inc()
+        metrics.late.inc(outcome.late)
+
+
+def now_ms() -> int:
+    """Unix milliseconds UTC."""
+    return time.time_ns() // 1_000_000
+
+
+def _stop_before_step() -> Callable[[int], None] | None:
+    """For fault tests: `METERLINE_KILL_BEFORE_STEP=2:5` kills at step 2 of the fifth flush."""
+    wanted = os.environ.get("METERLINE_KILL_BEFORE_STEP")
+    if not wanted:
+        return None
+    step, _, nth = wanted.partition(":")
+    left = {"flushes": int(nth or 1)}
+
+    def before(number: int) -> None:
+        if number != int(step):
+            return
+        left["flushes"] -= 1
+        if left["flushes"] == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return before

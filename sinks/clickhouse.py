@@ -1,0 +1,105 @@
+"""The connection to ClickHouse: a client whose every write says how it is to be written.
+
+Server defaults changed between versions (asynchronous inserts, block deduplication), so nothing
+is left to them. The client sends an INSERT again by itself when a connection dies after sending;
+all tables are keyed, which makes that harmless.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import clickhouse_connect
+import pyarrow as pa
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import (
+    ClickHouseError,
+    DatabaseError,
+    OperationalError,
+)
+
+from metering.errors import DependencyDown
+from metering.settings import Settings
+
+#: For every insert. One insert is one block, so one part, so it lands whole or not at all.
+INSERT_SETTINGS: dict[str, Any] = {
+    "async_insert": 0,
+    "wait_for_async_insert": 1,
+    "insert_deduplicate": 0,
+    "max_insert_threads": 1,
+    "max_insert_block_size": 10_000_000,
+    "min_insert_block_size_rows": 10_000_000,
+    "min_insert_block_size_bytes": 4_000_000_000,
+    "max_partitions_per_insert_block": 0,
+    "input_format_null_as_default": 1,
+}
+#: For every query. FINAL has to fold versions across table partitions as well.
+QUERY_SETTINGS: dict[str, Any] = {
+    "do_not_merge_across_partitions_select_final": 0,
+    "max_query_size": 64_000_000,
+    "max_ast_elements": 10_000_000,
+    "max_expanded_ast_elements": 10_000_000,
+}
+#: Codes that mean "not now": timeouts, memory, too many parts or queries, read-only, network.
+_NOT_NOW = (159, 164, 201, 202, 209, 210, 241, 242, 243, 252, 279, 319, 425, 999)
+
+
+def connect_clickhouse(settings: Settings, *, database: str | None = "") -> Client:
+    """A client of the deployment's database ("" means that one; None means no database).
+
+    Raises `DependencyDown` when the server does not answer.
+    """
+    address = urlsplit(settings.clickhouse_url.get_secret_value())
+    with clickhouse_errors("connecting"):
+        return clickhouse_connect.get_client(
+            host=address.hostname or "127.0.0.1",
+            port=address.port or (8443 if address.scheme == "https" else 8123),
+            username=unquote(address.username or "default"),
+            password=unquote(address.password or ""),
+            secure=address.scheme == "https",
+            database=settings.database if database == "" else (database or "default"),
+            compress=False,
+            autogenerate_session_id=False,
+            connect_timeout=5,
+            send_receive_timeout=120,
+            settings=QUERY_SETTINGS,
+        )
+
+
+@contextmanager
+def clickhouse_errors(doing: str) -> Iterator[None]:
+    """Turn "does not answer" and "not now" into `DependencyDown`; the rest passes as it is."""
+    try:
+        yield
+    except DatabaseError as error:
+        code = error_code(error)
+        if isinstance(error, OperationalError) or code is None or code in _NOT_NOW:
+            msg = f"ClickHouse cannot serve now, while {doing}: {_first_line(error)}"
+            raise DependencyDown(msg) from error
+        raise
+    except (ClickHouseError, OSError) as error:
+        msg = f"ClickHouse does not answer while {doing}: {_first_line(error)}"
+        raise DependencyDown(msg) from error
+
+
+def insert_arrow(client: Client, table: str, rows: pa.Table) -> None:
+    """Insert one block, durable when this returns.
+
+    Raises `DependencyDown` when it is unknown whether it landed; the same block may be sent again.
+    """
+    if rows.num_rows == 0:
+        return
+    with clickhouse_errors(f"inserting {rows.num_rows} rows into {table}"):
+        client.insert_arrow(table, rows.combine_chunks(), settings=INSERT_SETTINGS)
+
+
+def error_code(error: Exception) -> int | None:
+    """ClickHouse's own number of an error, if it says one."""
+    _, mark, rest = str(error).partition("Code: ")
+    digits = rest.split(".", 1)[0].strip() if mark else ""
+    return int(digits) if digits.isdigit() else getattr(error, "code", None)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:300]

@@ -1,0 +1,203 @@
+"""Adopts the dedup memory: the one in force, or a new one rebuilt from raw history.
+
+A memory has a marker, in every shard of Redis and in ClickHouse (`dedup_memories`), and is tied
+to the run of the Redis server that held it. Where the two disagree, or the server restarted,
+claims may be missing, so the memory is rebuilt before anything is counted:
+
+    1  take the rebuild lock, and the marker out of every shard: all claims are refused from here
+    2  claim what raw history holds (all of the window, or the recent tail if Redis kept its data)
+    3  record the new marker in ClickHouse
+    4  put it into every shard: claims are taken again
+    A crash after 1, 2 or 3 leaves a memory without the recorded marker: it is rebuilt again.
+
+What was claimed under the old marker and is not in raw is refused at its write; it replays.
+"""
+
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from clickhouse_connect.driver.client import Client
+
+from metering.catalog import Catalog
+from metering.errors import DependencyDown
+from metering.settings import Settings
+from sinks.clickhouse import clickhouse_errors
+from sinks.dedup_connection import connect_redis, redis_errors, run_id
+from sinks.dedup_memory import MemoryLayout, RedisDedupMemory
+from sinks.dedup_rebuild import restore_from_raw
+
+_LOCK_MS = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryRecord:
+    """A memory as ClickHouse knows it; `layout` is what the shards were laid out for."""
+
+    marker: str
+    run: str
+    reason: str
+
+
+def layout_of(settings: Settings) -> MemoryLayout:
+    """How the settings spread the memory."""
+    return MemoryLayout.planned(
+        settings.redis_prefix, shards=settings.dedup_shards,
+        events_max=settings.dedup_events_max, window=settings.dedup_window,
+    )  # fmt: skip
+
+
+def adopt_memory(
+    settings: Settings, client: Client, catalog: Catalog, *,
+    say: Callable[[str], None] = lambda _text: None,
+) -> RedisDedupMemory:  # fmt: skip
+    """The memory in force; rebuilds it first where that is needed.
+
+    Waits while another worker rebuilds. Raises `DependencyDown` when a server does not answer.
+    """
+    adopter = _Adopter(settings, client, catalog, say)
+    return adopter.adopt()
+
+
+def rebuild_memory(
+    settings: Settings, client: Client, catalog: Catalog, *, reason: str,
+    say: Callable[[str], None] = lambda _text: None,
+) -> int:  # fmt: skip
+    """Rebuild the whole window from raw history; the number of identities claimed again."""
+    return _Adopter(settings, client, catalog, say).rebuild(reason=reason, whole=True)
+
+
+def recorded_memory(client: Client) -> MemoryRecord | None:
+    """The newest memory that was adopted; None before the first."""
+    with clickhouse_errors("reading which dedup memory is in force"):
+        rows = client.query(
+            "SELECT marker, servers, reason FROM dedup_memories ORDER BY adopted_at DESC LIMIT 1"
+        ).result_rows
+    return MemoryRecord(*rows[0]) if rows else None
+
+
+class _Adopter:
+    def __init__(
+        self, settings: Settings, client: Client, catalog: Catalog, say: Callable[[str], None]
+    ) -> None:
+        self._settings = settings
+        self._client = client
+        self._catalog = catalog
+        self._say = say
+        self._layout = layout_of(settings)
+        self._url = settings.redis_url.get_secret_value()
+        self._redis = connect_redis(self._url)
+        self._lock_key = f"{self._layout.prefix}:rebuilding"
+
+    def adopt(self) -> RedisDedupMemory:
+        while True:
+            record = recorded_memory(self._client)
+            run = run_id(self._redis)
+            if record is not None and self._is_whole(record.marker):
+                if record.run == run:
+                    return self._attach(record.marker, run)
+                self._try_rebuild(reason="redis restarted", whole=False)
+            elif record is None:
+                self._try_rebuild(reason="first use", whole=True)
+            else:
+                self._try_rebuild(reason="memory lost", whole=True)
+
+    def rebuild(self, *, reason: str, whole: bool) -> int:
+        token = uuid.uuid4().hex
+        if not self._lock(token):
+            msg = "another worker is rebuilding the dedup memory; wait until it is done"
+            raise DependencyDown(msg)
+        try:
+            return self._rebuild(token, reason=reason, whole=whole)
+        finally:
+            with redis_errors("giving the rebuild lock back"):
+                self._redis.delete(self._lock_key)
+
+    def _try_rebuild(self, *, reason: str, whole: bool) -> None:
+        try:
+            count = self.rebuild(reason=reason, whole=whole)
+        except DependencyDown as error:
+            if "another worker" not in str(error):
+                raise
+            self._say("waiting for another worker that rebuilds the dedup memory")
+            time.sleep(0.5)
+        else:
+            self._say(f"dedup memory adopted ({reason}): {count} identities claimed from history")
+
+    def _rebuild(self, token: str, *, reason: str, whole: bool) -> int:
+        run = run_id(self._redis)
+        states = [self._layout.state_key(shard) for shard in range(self._layout.shards)]
+        with redis_errors("starting to rebuild the dedup memory"):
+            for key in states:
+                self._redis.hdel(key, "marker")
+            if whole:
+                self._clear()
+            for key in states:
+                self._redis.hset(key, "rebuild", token)
+        count = restore_from_raw(
+            self._redis, self._client, self._layout, self._settings, self._catalog, token,
+            whole=whole, keep_lock=lambda: self._keep_lock(token),
+        )  # fmt: skip
+        marker = uuid.uuid4().hex
+        born = "empty" if whole and count == 0 else "rebuilt"
+        with clickhouse_errors("recording the dedup memory"):
+            self._client.insert(
+                "dedup_memories", [[marker, run, reason, datetime.now(UTC)]],
+                column_names=["marker", "servers", "reason", "adopted_at"],
+                settings={"async_insert": 0},
+            )  # fmt: skip
+        with redis_errors("putting the dedup memory in force"):
+            for key in states:
+                fields: dict[str, Any] = {
+                    "marker": marker, "buckets": self._layout.buckets,
+                    "window_ms": self._layout.window_ms,
+                }  # fmt: skip
+                if whole:
+                    fields["born"] = born
+                self._redis.hset(key, mapping=fields)
+                self._redis.hdel(key, "rebuild")
+        return count
+
+    def _is_whole(self, marker: str) -> bool:
+        """Every shard has the marker and was laid out as the settings say."""
+        expected = [marker, str(self._layout.buckets), str(self._layout.window_ms)]
+        with redis_errors("reading the dedup memory's marker"):
+            for shard in range(self._layout.shards):
+                found: Any = self._redis.hmget(
+                    self._layout.state_key(shard), ["marker", "buckets", "window_ms"]
+                )
+                if [value.decode() if value else "" for value in found] != expected:
+                    return False
+            beyond = self._redis.exists(self._layout.state_key(self._layout.shards))
+        return not beyond
+
+    def _attach(self, marker: str, run: str) -> RedisDedupMemory:
+        with redis_errors("reading the dedup memory's state"):
+            born: Any = self._redis.hget(self._layout.state_key(0), "born")
+        return RedisDedupMemory(
+            self._url, self._layout, marker=marker, run=run, complete=born == b"empty"
+        )
+
+    def _clear(self) -> None:
+        batch: list[bytes] = []
+        for key in self._redis.scan_iter(f"{self._layout.prefix}:{{d*", count=5000):
+            batch.append(key)
+            if len(batch) >= 5000:  # noqa: PLR2004
+                self._redis.unlink(*batch)
+                batch = []
+        if batch:
+            self._redis.unlink(*batch)
+
+    def _lock(self, token: str) -> bool:
+        with redis_errors("taking the rebuild lock"):
+            return bool(self._redis.set(self._lock_key, token, nx=True, px=_LOCK_MS))
+
+    def _keep_lock(self, token: str) -> None:
+        with redis_errors("keeping the rebuild lock"):
+            if self._redis.get(self._lock_key) != token.encode():
+                msg = "the rebuild lock was lost to another worker; starting again"
+                raise DependencyDown(msg)
+            self._redis.pexpire(self._lock_key, _LOCK_MS)

@@ -1,0 +1,47 @@
+-- Claims identities on one shard, atomically. One packed string in, one out.
+-- KEYS[1]  hash with the shard's state; buckets are named after it and share its hash tag
+-- ARGV     marker, assignment field, generation, window number, packed claims (26 bytes each)
+-- Returns  'M' wrong marker | 'G' stale generation
+--          | 'K' + one status byte a claim + 12 bytes for each owner that is somebody else
+local state = redis.call('HMGET', KEYS[1], 'marker', 'newest', ARGV[2])
+if state[1] ~= ARGV[1] then return 'M' end
+if state[3] ~= ARGV[3] then return 'G' end
+local newest = tonumber(state[2]) or 0
+local window = tonumber(ARGV[4])
+if window > newest then
+  redis.call('HSET', KEYS[1], 'newest', window)
+  if newest == 0 then redis.call('HSET', KEYS[1], 'since', window) end
+  newest = window
+end
+local since = tonumber(redis.call('HGET', KEYS[1], 'since')) or newest
+local current = KEYS[1] .. ':' .. newest .. ':'
+local previous = since < newest and (KEYS[1] .. ':' .. (newest - 1) .. ':') or false
+local claims = ARGV[5]
+local call, sub = redis.call, string.sub
+local statuses, owners, claimed, other = {}, {}, 0, 0
+for at = 1, #claims, 26 do
+  local bucket = sub(claims, at, at + 3)
+  local field = sub(claims, at + 4, at + 13)
+  local value = sub(claims, at + 14, at + 25)
+  local owner = previous and call('HGET', previous .. bucket, field)
+  if not owner then
+    if call('HSETNX', current .. bucket, field, value) == 0 then
+      owner = call('HGET', current .. bucket, field)
+    else
+      claimed = claimed + 1
+    end
+  end
+  local status = '\0'
+  if owner then
+    if sub(owner, 1, 9) == sub(value, 1, 9) then
+      status = '\1'
+    else
+      status = sub(owner, 10, 12) == sub(value, 10, 12) and '\2' or '\3'
+      other = other + 1
+      owners[other] = owner
+    end
+  end
+  statuses[#statuses + 1] = status
+end
+if claimed > 0 then call('HINCRBY', KEYS[1], 'entries:' .. newest, claimed) end
+return 'K' .. table.concat(statuses) .. table.concat(owners)

@@ -1,0 +1,78 @@
+"""One connection to the Redis server, or Cluster, that holds the dedup memory.
+
+Nothing reconnects behind the caller's back: a server that restarted may have lost claims, so a
+broken connection always surfaces as `DependencyDown`, and every new connection checks that the
+server is still the run that was adopted.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from metering.errors import DedupMemoryLost, DependencyDown
+
+#: Replies that mean "not now": loading after a restart, a script running, no memory left.
+_NOT_NOW = ("LOADING", "BUSY", "OOM", "MASTERDOWN", "CLUSTERDOWN", "READONLY", "MISCONF", "TRYAGAIN")
+
+
+def connect_redis(
+    url: str, *, run: str | None = None, timeout_s: float = 5.0
+) -> "redis.Redis[bytes]":
+    """A client that raises on the first broken connection instead of sending again.
+
+    With `run`, every new connection first checks that the server is still that run of it, and
+    raises `DedupMemoryLost` otherwise (a pool may open a connection at any time by itself).
+    """
+
+    def greet(connection: Any) -> None:
+        connection.on_connect()
+        connection.send_command("INFO", "server")
+        found = _field(connection.read_response(), "run_id")
+        if found != run:
+            msg = f"Redis restarted: expected run {str(run)[:12]}, found {found[:12]}"
+            raise DedupMemoryLost(msg)
+
+    return redis.Redis.from_url(
+        url,
+        socket_timeout=timeout_s,
+        socket_connect_timeout=timeout_s,
+        retry=Retry(NoBackoff(), 0),
+        retry_on_error=[],
+        health_check_interval=0,
+        decode_responses=False,
+        redis_connect_func=greet if run is not None else None,
+    )
+
+
+@contextmanager
+def redis_errors(doing: str) -> Iterator[None]:
+    """Turn what the client raises into `DependencyDown` with what was being done."""
+    try:
+        yield
+    except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
+        msg = f"Redis does not answer while {doing}: {error}. Counting waits until it is back."
+        raise DependencyDown(msg) from error
+    except redis.ResponseError as error:
+        if str(error).startswith(_NOT_NOW):
+            msg = f"Redis cannot serve now, while {doing}: {error}"
+            raise DependencyDown(msg) from error
+        raise
+
+
+def run_id(client: "redis.Redis[bytes]") -> str:
+    """Identifies one run of the server process; another after every restart or failover."""
+    with redis_errors("asking which run of the server this is"):
+        found: Any = client.info("server")
+    return str(found["run_id"])
+
+
+def _field(info: bytes | str, name: str) -> str:
+    text = info.decode() if isinstance(info, bytes) else info
+    for line in text.splitlines():
+        if line.startswith(f"{name}:"):
+            return line.split(":", 1)[1].strip()
+    return ""

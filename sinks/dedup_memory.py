@@ -1,0 +1,198 @@
+"""The dedup memory in Redis: who came first, in many small hashes (see `claim_packing`).
+
+Keys of one namespace, per shard `s`:
+
+    <prefix>:{d<s>}                     hash: marker, newest and first window, generations, counts
+    <prefix>:{d<s>}:<window>:<bucket>   hash: field -> owner and digest, kept as a listpack
+
+Guarantee: a claim is atomic on its shard and refused when the marker or the generation is not the
+one in force. After an error nothing is known about the claims sent; asking again is harmless.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+import redis
+
+from metering.batch import Source
+from metering.claim_packing import VALUE_BYTES, pack_claims, shard_of, unpack_owners
+from metering.claims import Claim, ClaimAnswers, Claims
+from metering.errors import AssignmentLost, DedupMemoryLost
+from sinks.dedup_connection import connect_redis, redis_errors
+
+#: Entries that a bucket is laid out for; Redis keeps a listpack up to 512 entries.
+BUCKET_ENTRIES = 128
+#: Claims in one script call: the server is blocked for a few milliseconds at most.
+CLAIMS_PER_CALL = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryLayout:
+    """How the memory is spread; part of what a rebuild fixes."""
+
+    prefix: str
+    shards: int
+    buckets: int  # per shard and generation
+    window: timedelta
+
+    @property
+    def window_ms(self) -> int:
+        """Length of one generation in milliseconds."""
+        return int(self.window / timedelta(milliseconds=1))
+
+    def state_key(self, shard: int) -> str:
+        """Key of a shard's state, whose hash tag all its buckets share."""
+        return f"{self.prefix}:{{d{shard}}}"
+
+    @classmethod
+    def planned(cls, prefix: str, *, shards: int, events_max: int, window: timedelta) -> "MemoryLayout":
+        """Enough buckets for `events_max` events in one generation."""
+        return cls(prefix, shards, max(1, events_max // BUCKET_ENTRIES // shards), window)
+
+
+def assignment_field(stream: str, partition: int) -> str:
+    """Field of a shard's state that holds the generation of one partition."""
+    return f"gen:{stream}:{partition}"
+
+
+class RedisDedupMemory:
+    """A `DedupStore` over one adopted memory. Not for use by several threads at once."""
+
+    def __init__(
+        self, url: str, layout: MemoryLayout, *, marker: str, run: str, complete: bool
+    ) -> None:
+        """Attach to an adopted memory; `complete` says that nothing was ever expired from it."""
+        self._layout = layout
+        self._marker = marker
+        self._complete = complete
+        self._client = connect_redis(url, run=run)
+        self._claim: Any = self._client.register_script(script_text("dedup_claim.lua"))
+        self._begin: Any = self._client.register_script(script_text("dedup_begin.lua"))
+        with redis_errors("reading the newest generation"):
+            found: Any = self._client.hmget(layout.state_key(0), ["newest", "since"])
+        self._newest_window = int(found[0] or 0)
+        self._since_window = int(found[1] or self._newest_window)
+        self._load_scripts()
+
+    def begin(self, stream: str, partition: int) -> Source:
+        """Start a new assignment; the home shard (0) decides, the others follow."""
+        generation = 0
+        field = assignment_field(stream, partition)
+        with redis_errors(f"starting an assignment of {stream} partition {partition}"):
+            for shard in range(self._layout.shards):
+                reply = self._begin(
+                    keys=[self._layout.state_key(shard)], args=[self._marker, field, generation]
+                )
+                if reply == b"M":
+                    raise DedupMemoryLost(self._lost())
+                generation = generation or int(reply)
+        return Source(stream, partition, generation)
+
+    def claim(self, claims: Claims) -> ClaimAnswers:
+        """Claim in one round trip: one script call per shard and 4096 claims, sent together."""
+        window = claims.record_ms // self._layout.window_ms
+        packed = pack_claims(claims, shards=self._layout.shards, buckets=self._layout.buckets)
+        orders = self._orders(claims)
+        args = [
+            self._marker,
+            assignment_field(claims.source.stream, claims.source.partition),
+            claims.source.generation,
+            window,
+        ]
+        with redis_errors("claiming identities"):
+            pipe = self._client.pipeline(transaction=False)
+            for shard, order in orders:
+                self._claim(
+                    keys=[self._layout.state_key(shard)],
+                    args=[*args, packed[order].tobytes()],
+                    client=pipe,
+                )
+            replies: list[Any] = pipe.execute(raise_on_error=False)
+        self._newest_window = max(self._newest_window, window)
+        self._raise_refusals(replies, claims.source)
+        return _answers(claims, orders=[order for _, order in orders], replies=replies)
+
+    def stale(self, sources: list[Source]) -> list[Source]:
+        """Ask the home shard, which every assignment reaches first."""
+        fields = [assignment_field(source.stream, source.partition) for source in sources]
+        with redis_errors("checking assignments before a write"):
+            held: Any = self._client.hmget(self._layout.state_key(0), ["marker", *fields])
+        if held[0] != self._marker.encode():
+            raise DedupMemoryLost(self._lost())
+        return [
+            source
+            for source, generation in zip(sources, held[1:], strict=True)
+            if generation != str(source.generation).encode()
+        ]
+
+    def oldest_covered_ms(self) -> int:
+        """Start of the older generation, or 0 while nothing was ever forgotten."""
+        if self._complete and self._newest_window - self._since_window < 2:  # noqa: PLR2004
+            return 0
+        return (self._newest_window - 1) * self._layout.window_ms
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._client.close()
+
+    def _orders(self, claims: Claims) -> list[tuple[int, Any]]:
+        shards = shard_of(claims.identities, shards=self._layout.shards)
+        by_shard = np.argsort(shards, kind="stable")
+        borders = np.searchsorted(shards[by_shard], np.arange(self._layout.shards + 1))
+        orders = []
+        for shard in range(self._layout.shards):
+            order = by_shard[borders[shard] : borders[shard + 1]]
+            orders.extend(
+                (shard, order[at : at + CLAIMS_PER_CALL])
+                for at in range(0, len(order), CLAIMS_PER_CALL)
+            )
+        return orders
+
+    def _raise_refusals(self, replies: list[Any], source: Source) -> None:
+        for reply in replies:
+            if isinstance(reply, Exception):
+                with redis_errors("claiming identities"):
+                    if isinstance(reply, redis.exceptions.NoScriptError):
+                        raise DedupMemoryLost(self._lost())
+                    raise reply
+            if reply == b"M":
+                raise DedupMemoryLost(self._lost())
+            if reply == b"G":
+                msg = (
+                    f"{source.stream} partition {source.partition}: generation "
+                    f"{source.generation} is no longer in force; another worker reads it"
+                )
+                raise AssignmentLost(msg)
+
+    def _load_scripts(self) -> None:
+        with redis_errors("loading scripts"):
+            for script in (self._claim, self._begin):
+                self._client.script_load(script.script)
+
+    def _lost(self) -> str:
+        return f"the dedup memory {self._marker[:8]} is gone from Redis; it has to be rebuilt"
+
+
+def _answers(claims: Claims, *, orders: list[Any], replies: list[bytes]) -> ClaimAnswers:
+    n = len(claims)
+    statuses = np.zeros(n, np.uint8)
+    partitions = np.full(n, claims.source.partition, np.int64)
+    offsets, indexes = claims.offsets.copy(), claims.indexes.copy()
+    for order, reply in zip(orders, replies, strict=True):
+        count = len(order)
+        status = np.frombuffer(reply, np.uint8, count, 1)
+        statuses[order] = status
+        others = order[status >= Claim.DUPLICATE]
+        if len(others):
+            owners = np.frombuffer(reply, np.uint8, -1, 1 + count).reshape(-1, VALUE_BYTES)
+            found = unpack_owners(owners, stream=claims.source.stream)
+            partitions[others], offsets[others], indexes[others] = found
+    return ClaimAnswers(statuses, partitions, offsets, indexes)
+
+
+def script_text(name: str) -> str:
+    """Source of one of the Lua scripts beside this module."""
+    return files("sinks").joinpath(name).read_text(encoding="utf-8")

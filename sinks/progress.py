@@ -1,0 +1,63 @@
+"""How far each partition is durable, and which logs were ever read, as ClickHouse knows it."""
+
+from datetime import UTC, datetime
+
+from clickhouse_connect.driver.client import Client
+
+from metering.errors import TopicUnfit
+from sinks.clickhouse import clickhouse_errors
+
+
+#: Topic ids are base64 for URLs or not; a stream name is a word.
+_PLAIN = str.maketrans("/+", "_-")
+
+
+class Progress:
+    """Reads `watermarks`; reads and writes `streams`."""
+
+    def __init__(self, client: Client) -> None:
+        """Use `client`, whose database is the deployment's."""
+        self._client = client
+
+    def next_offset(self, stream: str, partition: int) -> int | None:
+        """One past the last offset that is durable in all tables; None if none ever was."""
+        with clickhouse_errors("reading how far a partition is durable"):
+            rows = self._client.query(
+                "SELECT max(next_offset), count() FROM watermarks "
+                "WHERE stream = %(stream)s AND partition = %(partition)s",
+                parameters={"stream": stream, "partition": partition},
+            ).result_rows
+        return int(rows[0][0]) if rows[0][1] else None
+
+    def live_stream(self, topic: str, topic_id: str, *, accepted: str | None = None) -> str:
+        """Name of the stream that a topic is; registers it when it is first seen.
+
+        Raises `TopicUnfit` when the topic was created again, unless its new id is `accepted`.
+        """
+        with clickhouse_errors("reading which topic was read before"):
+            rows = self._client.query(
+                "SELECT stream, topic_id FROM streams FINAL WHERE kind = 'live' AND "
+                "topic = %(topic)s ORDER BY created_at DESC LIMIT 1",
+                parameters={"topic": topic},
+            ).result_rows
+        if rows and rows[0][1] == topic_id:
+            return str(rows[0][0])
+        if rows and accepted != topic_id:
+            msg = (
+                f"topic {topic}: expected id {rows[0][1]}, got {topic_id}: it was deleted and "
+                "created again, and offsets no longer mean what was recorded. If that was on "
+                f"purpose, start once with `meterline run --accept-topic {topic_id}`"
+            )
+            raise TopicUnfit(msg)
+        stream = f"{topic}:{topic_id[:8].translate(_PLAIN)}"
+        self.register(stream, "live", topic=topic, topic_id=topic_id)
+        return stream
+
+    def register(self, stream: str, kind: str, *, topic: str = "", topic_id: str = "") -> None:
+        """Record a stream; `kind` is live or backfill."""
+        with clickhouse_errors("recording a stream"):
+            self._client.insert(
+                "streams", [[stream, kind, topic, topic_id, datetime.now(UTC)]],
+                column_names=["stream", "kind", "topic", "topic_id", "created_at"],
+                settings={"async_insert": 0},
+            )  # fmt: skip

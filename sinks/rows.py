@@ -1,0 +1,136 @@
+"""Domain objects to Arrow tables in the shape of the ClickHouse tables; pure."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import pyarrow as pa
+
+from metering.decimals import decimal256_array
+from metering.flush import Flush, PartitionFlush
+
+_ZERO_IDENTITY = bytes(16)
+
+
+def event_rows(flush: Flush) -> pa.Table | None:
+    """Rows of `usage_events`, or None when there are none."""
+    return _joined((part, batches) for part in flush.parts if (batches := part.events))
+
+
+def duplicate_rows(flush: Flush) -> pa.Table | None:
+    """Rows of `duplicate_events`, or None when there are none."""
+    return _joined((part, batches) for part in flush.parts if (batches := part.duplicates))
+
+
+def rejection_rows(flush: Flush) -> pa.Table | None:
+    """Rows of `rejected_events`, or None when there are none."""
+    rows = [
+        {
+            "stream": part.source.stream, "partition": part.source.partition,
+            "offset": r.offset, "index": r.index, "code": str(r.code), "sentence": r.sentence,
+            "event": r.event, "id": r.event_id, "customer_id": r.customer_id, "meter": r.meter,
+            "record_time": r.record_time_ms,
+        }
+        for part in flush.parts
+        for r in part.rejections
+    ]  # fmt: skip
+    return pa.Table.from_pylist(rows, schema=_REJECTED) if rows else None
+
+
+def suppression_rows(flush: Flush) -> pa.Table | None:
+    """Rows of `suppressed_events`, or None when there are none."""
+    rows = [
+        {
+            "stream": part.source.stream, "partition": part.source.partition,
+            "offset": s.offset, "index": s.index, "rule": s.rule, "record_time": s.record_time_ms,
+        }
+        for part in flush.parts
+        for s in part.suppressions
+    ]  # fmt: skip
+    return pa.Table.from_pylist(rows, schema=_SUPPRESSED) if rows else None
+
+
+def gap_rows(flush: Flush) -> pa.Table | None:
+    """Rows of `offset_gaps`, or None when there are none."""
+    rows = [
+        {
+            "stream": part.source.stream, "partition": part.source.partition,
+            "first_offset": first, "next_offset": following,
+        }
+        for part in flush.parts
+        for first, following in part.gaps
+    ]  # fmt: skip
+    return pa.Table.from_pylist(rows, schema=_GAPS) if rows else None
+
+
+def total_rows(flush: Flush) -> pa.Table | None:
+    """Rows of `usage_totals`: absolute values, absorbed up to the end of each part."""
+    tables = [_part_totals(part) for part in flush.parts if part.totals]
+    return pa.concat_tables(tables) if tables else None
+
+
+def watermark_rows(flush: Flush) -> pa.Table | None:
+    """Rows of `watermarks`, one per partition."""
+    rows = [
+        {
+            "stream": part.source.stream, "partition": part.source.partition,
+            "first_offset": part.first_offset, "next_offset": part.next_offset,
+            "watermark": max(part.watermark_ms, 0),
+        }
+        for part in flush.parts
+    ]  # fmt: skip
+    return pa.Table.from_pylist(rows, schema=_WATERMARKS) if rows else None
+
+
+def _part_totals(part: PartitionFlush) -> pa.Table:
+    keys, windows = [row.key for row in part.totals], [row.window for row in part.totals]
+    n = len(keys)
+    moment = pa.timestamp("us", tz="UTC")
+    return pa.table(
+        {
+            "customer_id": [key.customer_id for key in keys],
+            "meter": [key.meter for key in keys],
+            "group": [key.group for key in keys],
+            "window_start": pa.array([key.window_start for key in keys], pa.uint32()),
+            "stream": [part.source.stream] * n,
+            "partition": pa.array(np.full(n, part.source.partition, np.uint32)),
+            "aggregation": [row.aggregation for row in part.totals],
+            "quantity": decimal256_array([w.units for w in windows]),
+            "events": pa.array([w.events for w in windows], pa.uint64()),
+            "late_events": pa.array([w.late_events for w in windows], pa.uint64()),
+            "first_occurred_at": pa.array([w.first_us for w in windows], moment),
+            "last_occurred_at": pa.array([w.last_us for w in windows], moment),
+            "last_identity": pa.array(
+                [w.last_identity or _ZERO_IDENTITY for w in windows], pa.binary(16)
+            ),
+            "absorbed_offset": pa.array(np.full(n, part.next_offset - 1, np.uint64)),
+        }
+    )
+
+
+def _joined(parts: Iterable[tuple[PartitionFlush, list[pa.RecordBatch]]]) -> pa.Table | None:
+    tables = []
+    for part, batches in parts:
+        table = pa.Table.from_batches(batches)
+        n = table.num_rows
+        table = table.append_column("stream", pa.array([part.source.stream] * n, pa.string()))
+        partition = pa.array(np.full(n, part.source.partition, np.uint32))
+        tables.append(table.append_column("partition", partition))
+    return pa.concat_tables(tables) if tables else None
+
+
+_COORDINATE = [
+    ("stream", pa.string()), ("partition", pa.uint32()), ("offset", pa.uint64()),
+    ("index", pa.uint16()),
+]  # fmt: skip
+_TIME = pa.timestamp("ms", tz="UTC")
+_REJECTED = pa.schema(
+    [*_COORDINATE, ("code", pa.string()), ("sentence", pa.string()), ("event", pa.binary()),
+     ("id", pa.string()), ("customer_id", pa.string()), ("meter", pa.string()),
+     ("record_time", _TIME)]
+)  # fmt: skip
+_SUPPRESSED = pa.schema([*_COORDINATE, ("rule", pa.string()), ("record_time", _TIME)])
+_GAPS = pa.schema(
+    [("stream", pa.string()), ("partition", pa.uint32()), ("first_offset", pa.uint64()),
+     ("next_offset", pa.uint64())]
+)  # fmt: skip
+_WATERMARKS = pa.schema([*_GAPS, ("watermark", _TIME)])
