@@ -1,0 +1,72 @@
+"""What the pipeline says: its public tables and views, read as an `Outcome`.
+
+Everything is read with FINAL, so background merges make no difference. Quantities come as text,
+because a driver that goes through float or a narrow decimal context would hide an error.
+"""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+import clickhouse_connect
+from clickhouse_connect.driver.client import Client
+
+from loadtest.outcome import Outcome, Total, TotalKey
+
+_COUNTS = """
+SELECT 'usage_events', count() FROM usage_events FINAL
+UNION ALL SELECT 'duplicate_events', count() FROM duplicate_events FINAL
+UNION ALL SELECT 'rejected_events', count() FROM rejected_events FINAL
+UNION ALL SELECT 'suppressed_events', count() FROM suppressed_events FINAL
+"""
+
+
+def database_of(namespace: str) -> str:
+    """The database that the pipeline derives from the same namespace."""
+    return f"{namespace}_meterline" if namespace else "meterline"
+
+
+class ClickHouse:
+    """Read-only view of one namespace."""
+
+    def __init__(self, url: str, database: str) -> None:
+        """Connect. `url` is an HTTP DSN; raises what clickhouse-connect raises."""
+        self._client: Client = clickhouse_connect.get_client(
+            dsn=url, database=database, autogenerate_session_id=False
+        )
+
+    def accounted(self) -> int:
+        """Events that ended in any of the four tables."""
+        return sum(self._counts().values())
+
+    def outcome(self) -> Outcome:
+        """Every number that the truth knows."""
+        counts = self._counts()
+        flags = "SELECT countIf(late), countIf(disregarded) FROM usage_events FINAL"
+        late, disregarded = self._rows(flags)[0]
+        codes = "SELECT code, count() FROM rejected_events FINAL GROUP BY code"
+        return Outcome(
+            accepted=counts["usage_events"],
+            duplicates=counts["duplicate_events"],
+            suppressed=counts["suppressed_events"],
+            disregarded=int(disregarded),
+            late=int(late),
+            rejected={str(code): int(count) for code, count in self._rows(codes)},
+            totals=self._totals(),
+        )
+
+    def _totals(self) -> dict[TotalKey, Total]:
+        rows = self._rows(
+            "SELECT customer_id, meter, `group`, toUnixTimestamp(window_start),"
+            " toString(quantity), events FROM live_usage"
+        )
+        return {
+            TotalKey(customer, meter, group, int(window)): Total(Decimal(quantity), int(events))
+            for customer, meter, group, window, quantity, events in rows
+        }
+
+    def _counts(self) -> dict[str, int]:
+        return {str(table): int(count) for table, count in self._rows(_COUNTS)}
+
+    def _rows(self, query: str) -> Sequence[Sequence[Any]]:
+        return self._client.query(query).result_rows

@@ -1,0 +1,184 @@
+"""`make demo`: a seeded load against real servers and real workers, checked to the last number.
+
+A worker is killed without warning in the middle of it and another one started; then everything in
+ClickHouse must equal what the generator wrote down.
+"""
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from loadtest.catalog import write_catalog
+from loadtest.clickhouse import ClickHouse, database_of
+from loadtest.meterline import CommandFailed, Meterline
+from loadtest.oracle import await_accounted, differences_table, settle
+from loadtest.plan import Message, Plan
+from loadtest.produce import NotDelivered, produce
+from loadtest.servers import servers
+from loadtest.summary import bars, summary_line, summary_table
+from loadtest.topics import create_events_topic, events_topic
+from loadtest.workers import Workers
+from loadtest.workload import Workload
+
+DEFAULT_SEED = 20_261
+_WORKERS = 2
+_ACCOUNTED_S = 300.0
+_SETTLED_S = 20.0
+
+_out = Console()
+_progress = Console(stderr=True)
+
+
+@dataclass(frozen=True)
+class Demo:
+    """One run: its namespace, a folder for its catalog and logs, and the servers."""
+
+    seed: int
+    plan: Plan
+    namespace: str
+    folder: Path
+    addresses: Mapping[str, str]
+
+    @property
+    def meterline(self) -> Meterline:
+        """The command under test, in this run's namespace."""
+        settings = {
+            **self.addresses,
+            "METERLINE_NAMESPACE": self.namespace,
+            "METERLINE_HTTP_PORT": "0",
+            "METERLINE_CATALOG": str(self.catalog),
+        }
+        return Meterline(self.folder, settings)
+
+    @property
+    def clickhouse(self) -> ClickHouse:
+        """What the pipeline says."""
+        return ClickHouse(self.addresses["CLICKHOUSE_URL"], database_of(self.namespace))
+
+    @property
+    def catalog(self) -> Path:
+        """The folder that the workers read meters and rules from."""
+        return self.folder / "catalog"
+
+
+def demo(
+    *,
+    events: Annotated[int, typer.Option(help="How many events.", min=1)] = 200_000,
+    customers: Annotated[int, typer.Option(help="Of how many customers.", min=1)] = 2_000,
+    partitions: Annotated[int, typer.Option(help="Partitions of the topic.", min=1)] = 6,
+    rate: Annotated[int, typer.Option(help="Events per second.", min=1)] = 10_000,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same load.")] = DEFAULT_SEED,
+    keep: Annotated[bool, typer.Option(help="Leave a local stack running.")] = False,
+) -> None:
+    """Stream a seeded load through two workers, kill one, and compare every total.
+
+    Servers are those of KAFKA_BOOTSTRAP_SERVERS, REDIS_URL and CLICKHOUSE_URL, else a local stack
+    that is stopped at the end. Catalog, logs and the truth stay under .meterline/demo/.
+
+    Exit codes: 0 every number is right; 1 one is not, or the pipeline failed.
+
+    Example: python -m loadtest demo --seed 7
+    """
+    plan = Plan(events=events, customers=customers, partitions=partitions, events_per_second=rate)
+    namespace = f"demo_{seed}_{int(time.time())}"
+    folder = Path(".meterline/demo") / namespace
+    folder.mkdir(parents=True)
+    try:
+        with servers(folder, keep=keep) as addresses:
+            is_right = run(Demo(seed, plan, namespace, folder.resolve(), addresses))
+    except (CommandFailed, NotDelivered) as error:
+        _out.print(f"DEMO FAILED seed={seed}: {error}", markup=False, highlight=False)
+        raise typer.Exit(1) from None
+    if not is_right:
+        raise typer.Exit(1)
+
+
+def run(demo: Demo) -> bool:
+    """All of it; prints the result and says whether every number is right.
+
+    Raises `CommandFailed` when the pipeline fails, and `NotDelivered` when Kafka does.
+    """
+    _out.print(f"seed {demo.seed}, namespace {demo.namespace}, files in {demo.folder}")
+    bootstrap_servers = demo.addresses["KAFKA_BOOTSTRAP_SERVERS"]
+    create_events_topic(bootstrap_servers, events_topic(demo.namespace), demo.plan.partitions)
+    demo.meterline.run("migrate")
+    started_at = datetime.now(UTC)
+    workload = Workload(demo.seed, demo.plan, started_at)
+    write_catalog(demo.catalog, workload.population, started_at)
+    started = time.monotonic()
+    with Workers(demo.meterline, demo.catalog) as workers:
+        for _ in range(_WORKERS):
+            workers.start()
+        _stream(demo, workload, workers)
+        accounted_s = _await_workers(demo, workers, started)
+        workers.stop()
+    expected = workload.truth.outcome()
+    expected.save(demo.folder / "truth.json")
+    got, differences = settle(demo.clickhouse, expected, deadline_s=_SETTLED_S)
+    _out.print(summary_table(expected, got, accounted_s))
+    if differences:
+        _out.print(differences_table(differences))
+        _out.print(f"DEMO FAILED seed={demo.seed} differences={len(differences)}")
+        return False
+    demo.meterline.run("verify")
+    line = summary_line("DEMO OK", expected, time.monotonic() - started)
+    _out.print(line, highlight=False, soft_wrap=True)
+    return True
+
+
+def _stream(demo: Demo, workload: Workload, workers: Workers) -> None:
+    """Produce at the plan's pace; in the middle, one worker dies and another one starts."""
+    with bars(_progress) as progress:
+        task = progress.add_task("produced", total=demo.plan.events)
+        delivery = produce(
+            _with_a_crash(demo, workload, workers),
+            bootstrap_servers=demo.addresses["KAFKA_BOOTSTRAP_SERVERS"],
+            topic=events_topic(demo.namespace),
+            on_events=lambda events: progress.update(task, completed=events),
+        )
+    _out.print(
+        f"produced {delivery.events:,} events in {delivery.messages:,} messages,"
+        f" {delivery.bytes / 1e6:.1f} MB in {delivery.seconds:.1f} s"
+    )
+
+
+def _with_a_crash(demo: Demo, workload: Workload, workers: Workers) -> Iterator[Message]:
+    is_due = True
+    for message in workload:
+        yield message
+        if is_due and workload.truth.accounted >= demo.plan.events // 2:
+            is_due = False
+            workers.check_alive()
+            accounted = demo.clickhouse.accounted()
+            killed = workers.kill_first()
+            _out.print(
+                f"killed worker {killed} with SIGKILL after {accounted:,} events were accounted"
+                f" for; worker {workers.start()} takes over"
+            )
+
+
+def _await_workers(demo: Demo, workers: Workers, started: float) -> float:
+    """Wait until every event ended somewhere; returns the seconds since the workers started."""
+    with bars(_progress) as progress:
+        task = progress.add_task("accounted", total=demo.plan.events)
+
+        def show(accounted: int) -> None:
+            progress.update(task, completed=accounted)
+            workers.check_alive()
+
+        accounted = await_accounted(
+            demo.clickhouse, demo.plan.events, deadline_s=_ACCOUNTED_S, on_accounted=show
+        )
+    if accounted < demo.plan.events:
+        _out.print(f"only {accounted:,} of {demo.plan.events:,} events after {_ACCOUNTED_S:.0f} s")
+    return time.monotonic() - started
+
+
+if __name__ == "__main__":
+    typer.run(demo)

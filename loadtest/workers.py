@@ -1,0 +1,88 @@
+"""The workers of a run: started, killed without warning, replaced, and stopped in order."""
+
+import signal
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from loadtest.meterline import CommandFailed, Meterline, last_lines
+
+_STOP_S = 60.0
+
+
+@dataclass(frozen=True)
+class _Worker:
+    process: subprocess.Popen[bytes]
+    log: Path
+
+
+class Workers:
+    """Worker processes; leaving the context ends whatever still runs."""
+
+    def __init__(self, meterline: Meterline, catalog: Path) -> None:
+        """Nothing is started yet; `catalog` is the folder that they read."""
+        self._meterline = meterline
+        self._catalog = catalog
+        self._running: list[_Worker] = []
+        self._started = 0
+
+    def __enter__(self) -> Self:
+        """Workers are started one by one with `start`."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End what still runs, without waiting for it to finish its work."""
+        for worker in self._running:
+            worker.process.kill()
+            worker.process.wait()
+        self._running.clear()
+
+    def start(self) -> int:
+        """Start one more; returns its process id."""
+        self._started += 1
+        log = self._meterline.folder / f"worker-{self._started}.log"
+        arguments = ("run", "--catalog", str(self._catalog))
+        self._running.append(_Worker(self._meterline.start(*arguments, log=log), log))
+        return self._running[-1].process.pid
+
+    def kill_first(self) -> int:
+        """SIGKILL the one that runs longest; returns its process id."""
+        worker = self._running.pop(0)
+        worker.process.kill()
+        worker.process.wait()
+        return worker.process.pid
+
+    def check_alive(self) -> None:
+        """Raises `CommandFailed` with the end of its log when one has ended by itself."""
+        for worker in self._running:
+            code = worker.process.poll()
+            if code is not None:
+                raise CommandFailed(_ended(worker, code))
+
+    def stop(self) -> None:
+        """SIGTERM to all, and wait. Raises `CommandFailed` when one does not end with 0."""
+        for worker in self._running:
+            worker.process.send_signal(signal.SIGTERM)
+        faults = []
+        for worker in self._running:
+            try:
+                code = worker.process.wait(_STOP_S)
+            except subprocess.TimeoutExpired:
+                faults.append(f"worker {worker.process.pid} did not stop within {_STOP_S:.0f} s")
+            else:
+                faults += [_ended(worker, code)] if code else []
+        if faults:
+            raise CommandFailed("\n".join(faults))
+        self._running.clear()
+
+
+def _ended(worker: _Worker, code: int) -> str:
+    tail = last_lines(worker.log.read_text(encoding="utf-8", errors="replace"))
+    return f"worker {worker.process.pid} ended with {code} ({worker.log}):\n{tail}"
