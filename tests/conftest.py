@@ -1,0 +1,46 @@
+"""Fixtures over real servers: one local stack for the session, a namespace for each test."""
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dataflows.kafka_reader import kafka_config
+from deploy.localstack.stack import LocalStack
+from metering.settings import Settings, load_settings
+from sinks.clickhouse import connect_clickhouse
+from sinks.migrate import migrate
+from sinks.topics import create_topics
+
+ADDRESSES = ("KAFKA_BOOTSTRAP_SERVERS", "REDIS_URL", "CLICKHOUSE_URL")
+CATALOG = Path(__file__).resolve().parent.parent / "catalog"
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
+    """A running stack of this session; its addresses stand in the environment."""
+    servers = LocalStack(tmp_path_factory.mktemp("stack"))
+    servers.up()
+    os.environ.update(servers.env())
+    try:
+        yield servers
+    finally:
+        servers.down()
+
+
+@pytest.fixture
+def settings(stack: LocalStack) -> Iterator[Settings]:
+    """A fresh deployment of its own: namespace, tables, topics; dropped afterwards."""
+    del stack
+    namespace = f"t{uuid.uuid4().hex[:10]}"
+    os.environ["METERLINE_NAMESPACE"] = namespace
+    found = load_settings(catalog=CATALOG, consumer_group=namespace, http_port=0)
+    migrate(found)
+    create_topics(found, kafka_config(found), partitions=4, replication=1)
+    yield found
+    os.environ.pop("METERLINE_NAMESPACE", None)
+    client = connect_clickhouse(found, database=None)
+    client.command(f"DROP DATABASE IF EXISTS {found.database}")
+    client.close()
