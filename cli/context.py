@@ -1,5 +1,6 @@
 """What every command needs: settings with the catalog folder, and a console."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +17,13 @@ CatalogOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
-console = Console(highlight=False, soft_wrap=True)
+#: Tables keep their columns where the output goes to a file or a program.
+_PIPED_WIDTH = 180
+
+console = Console(
+    highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _PIPED_WIDTH
+)
+stderr = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def app_callback() -> None:

@@ -12,7 +12,9 @@ from rich.console import Console
 
 from cli.context import app_callback
 from cli.migrate import migrate_command
+from cli.rewind import rewind_command
 from cli.run import run_command
+from cli.verify import verify_command
 from deploy.localstack.cli import app as stack_app
 from metering.errors import MeterlineError
 
@@ -26,6 +28,8 @@ app = typer.Typer(
 app.callback()(app_callback)
 app.command("migrate")(migrate_command)
 app.command("run")(run_command)
+app.command("verify")(verify_command)
+app.command("rewind")(rewind_command)
 app.add_typer(stack_app, name="stack")
 
 

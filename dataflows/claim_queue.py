@@ -6,7 +6,7 @@ order in which the batches came; a tick never overtakes a batch.
 
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 
 from dataflows.dedup import Decided, Deduplicator
 from dataflows.ledger import LedgerPlan
@@ -18,13 +18,17 @@ class ClaimQueue:
     """At most `in_flight_max` batches are under way; a further one waits for the oldest."""
 
     def __init__(
-        self, dedup: Deduplicator, is_current: Callable[[Source], bool], *, in_flight_max: int
-    ) -> None:
-        """`is_current` tells whether this worker still holds an assignment."""
+        self, dedup: Deduplicator, is_current: Callable[[Source], bool], *, in_flight_max: int,
+        executor: Executor | None = None,
+    ) -> None:  # fmt: skip
+        """`is_current` tells whether this worker still holds an assignment.
+
+        `executor` asks the store, one batch at a time; a thread by default.
+        """
         self._dedup = dedup
         self._is_current = is_current
         self._in_flight_max = in_flight_max
-        self._asker = ThreadPoolExecutor(1, thread_name_prefix="claims")
+        self._asker = executor or ThreadPoolExecutor(1, thread_name_prefix="claims")
         self._under_way: deque[tuple[LedgerPlan | Tick, Future[Decided | None] | None]] = deque()
 
     def step(self, item: LedgerPlan | Tick) -> list[Decided | LedgerPlan | Tick]:

@@ -85,6 +85,10 @@ class Deduplicator:
             [n for n, i in enumerate(chosen.tolist()) if batch.meters[i] in self._dimensions],
             np.int64,
         )
+        # What is not billed must not take a value from what is.
+        billable = batch.billable[chosen[at]]
+        counted[at[~billable]] = False
+        at = at[billable]
         if not len(at):
             return counted
         positions = chosen[at]

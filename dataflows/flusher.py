@@ -7,7 +7,7 @@ memory only when it is durable; an error surfaces at the next call and nothing i
 """
 
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import Protocol
 
 from dataflows.ledger import Ledger
@@ -29,9 +29,13 @@ class Flusher:
 
     def __init__(
         self, ledger: Ledger, sink: Sink, clock_ms: Callable[[], int], *,
-        events_max: int, wait_ms: int, is_current: Callable[[Source], bool],
+        events_max: int, wait_ms: Callable[[], int], is_current: Callable[[Source], bool],
+        executor: Executor | None = None,
     ) -> None:  # fmt: skip
-        """`is_current` tells whether this worker still holds an assignment."""
+        """`wait_ms` tells how long the oldest event may wait now (longer while catching up);
+        `is_current` whether this worker still holds an assignment. `executor` writes, one flush
+        at a time; a thread by default.
+        """
         self._ledger = ledger
         self._sink = sink
         self._clock_ms = clock_ms
@@ -41,7 +45,7 @@ class Flusher:
         self._parts: dict[Source, PartitionFlush] = {}
         self._waiting = 0
         self._since_ms = 0
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="flush")
+        self._writer = executor or ThreadPoolExecutor(1, thread_name_prefix="flush")
         self._writing: tuple[int, Future[None]] | None = None
 
     def add(self, outcome: Outcome) -> None:
@@ -75,7 +79,7 @@ class Flusher:
         if not self._waiting or self._writing is not None:
             return
         age_ms = self._clock_ms() - self._since_ms
-        if self._waiting >= self._events_max or age_ms >= self._wait_ms:
+        if self._waiting >= self._events_max or age_ms >= self._wait_ms():
             self._cut()
 
     def drain(self) -> None:
@@ -107,7 +111,7 @@ class Flusher:
         number, totals = self._ledger.cut()
         parts = [part for part in self._parts.values() if self._is_current(part.source)]
         for part in parts:
-            part.totals = totals.get(part.source, [])
+            part.totals = totals.get(part.source) or part.totals
         self._parts = {}
         self._waiting = 0
         self._writing = (number, self._writer.submit(self._sink.write, Flush(number, parts)))

@@ -1,9 +1,10 @@
 """What the ledger remembers: units of a billing period and the windows in them.
 
-Plain objects with slots, since there may be a million of each; every number is a whole 10^-12.
+Plain objects with slots, since there may be a million of each, and without cycles, so that what
+is forgotten is freed at once. Every quantity is a whole number of 10^-12.
 """
 
-from metering.totals import StoredUnit, StoredWindow, UnitKey, WindowKey
+from metering.totals import StoredUnit, StoredWindow, UnitKey
 
 #: Windows that a unit keeps beside the current one before it forgets those that are stored.
 WINDOWS_KEPT = 3
@@ -15,12 +16,11 @@ class Cell:
 
     __slots__ = (
         "dirty", "events", "first_us", "flush", "last_identity", "last_us", "late", "quantity",
-        "unit", "window",
+        "window",
     )  # fmt: skip
 
-    def __init__(self, unit: "Unit", window: int, flush: int) -> None:
+    def __init__(self, window: int, flush: int) -> None:
         """Empty; `window` is its start in Unix seconds."""
-        self.unit = unit
         self.window = window
         self.flush = flush
         self.dirty = False
@@ -40,16 +40,6 @@ class Cell:
         self.last_us = stored.last_us
         self.last_identity = stored.last_identity
 
-    def stored(self) -> StoredWindow:
-        """Its row's values now."""
-        return StoredWindow(
-            self.quantity, self.events, self.late, self.first_us, self.last_us, self.last_identity
-        )
-
-    def key(self) -> WindowKey:
-        """Its row's key, without the source."""
-        return WindowKey(*self.unit.key[:3], self.window)
-
 
 class Unit:
     """A (customer, meter, group, period): its value so far and its newest windows.
@@ -58,7 +48,7 @@ class Unit:
     """
 
     __slots__ = (
-        "absorbed", "aggregation", "cell", "key", "latest_identity", "latest_us", "newest",
+        "absorbed", "aggregation", "cell", "is_whole", "key", "latest_identity", "latest_us", "newest",
         "others", "total", "touched",
     )  # fmt: skip
 
@@ -68,16 +58,18 @@ class Unit:
         self.aggregation = aggregation
         self.total = 0
         self.absorbed = -1
+        self.is_whole = True  # every window of it is held
         self.newest = first
         self.latest_us = NEVER
         self.latest_identity = b""
         self.touched = flush
-        self.cell = Cell(self, first, flush)
+        self.cell = Cell(first, flush)
         self.others: dict[int, Cell] | None = None
 
     def restore(self, stored: StoredUnit) -> None:
         """Take over what the store holds of the period; windows are restored one by one."""
         self.absorbed = stored.absorbed_offset
+        self.is_whole = False
         self.newest = max(self.newest, stored.newest_window)
         self.latest_us = stored.latest_us
         if self.aggregation == "max":
@@ -94,9 +86,9 @@ class Unit:
             return self.cell
         return self.others.get(window) if self.others else None
 
-    def add(self, window: int, *, flush: int, durable: int) -> Cell:
+    def add(self, window: int, flush: int) -> Cell:
         """A new empty cell, which becomes the current one if it is the newest."""
-        cell = Cell(self, window, flush)
+        cell = Cell(window, flush)
         if self.others is None:
             self.others = {}
         if window > self.cell.window:
@@ -105,18 +97,23 @@ class Unit:
         else:
             self.others[window] = cell
         self.newest = max(self.newest, window)
-        if len(self.others) > WINDOWS_KEPT:
-            self._forget(durable)
         return cell
 
-    def _forget(self, durable: int) -> None:
-        assert self.others is not None
-        for window in sorted(self.others)[:-WINDOWS_KEPT]:
-            cell = self.others[window]
-            if not cell.dirty and cell.flush <= durable:
-                del self.others[window]
+    @property
+    def is_crowded(self) -> bool:
+        """True when it holds more windows than are kept."""
+        return self.others is not None and len(self.others) > WINDOWS_KEPT
 
     def is_settled(self, durable: int) -> bool:
         """True when all of it is stored, so that it may be forgotten and read again."""
         cells = [self.cell, *(self.others or {}).values()]
         return all(not cell.dirty and cell.flush <= durable for cell in cells)
+
+    def forget_windows(self, durable: int) -> None:
+        """Forget old windows that are stored; not while a batch in flight may need one."""
+        assert self.others is not None
+        for window in sorted(self.others)[:-WINDOWS_KEPT]:
+            cell = self.others[window]
+            if not cell.dirty and cell.flush <= durable:
+                del self.others[window]
+                self.is_whole = False

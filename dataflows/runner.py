@@ -4,6 +4,7 @@ A transient error ends the worker; when the servers answer again the next one re
 is durable. A permanent one ends the process with its message.
 """
 
+import gc
 import logging
 import signal
 import threading
@@ -63,6 +64,7 @@ class Runner:
     def run(self) -> None:
         """Run until stopped. Raises `PermanentError` and whatever is a bug."""
         wait_s = _WAIT_S_FIRST
+        _quiet_the_collector()
         while not self._stop.is_set():
             began = time.monotonic()
             try:
@@ -98,6 +100,7 @@ class Runner:
             observer.join(timeout=10)
             worker.close()
             client.close()
+            gc.collect()
 
 
 def run_flow(flow: Dataflow) -> None:
@@ -111,3 +114,12 @@ def _observe(observe: Callable[[], None], done: threading.Event) -> None:
             observe()
         except MeterlineError as error:
             log.warning("observing: %s", error)
+
+
+def _quiet_the_collector() -> None:
+    """Leave memory to reference counts: scanning a million ledger units over and over costs a
+    third of the worker's time, and the steps make no cycles.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.disable()

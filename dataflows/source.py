@@ -37,6 +37,7 @@ class UsageReader:
         self._clock_ms = clock_ms
         self._is_stopping = is_stopping
         self._at_end: set[Source] = set()
+        self.is_behind = False
         self._ticked_ms = 0
 
     def next_batch(self) -> list[Item]:
@@ -57,7 +58,9 @@ class UsageReader:
 
     def _poll(self) -> list[Message]:
         before = {source.partition: source for source in self._held()}
-        messages = self._reader.poll(4 * self._events_max, self._wait_s)
+        wanted = 4 * self._events_max
+        messages = self._reader.poll(wanted, self._wait_s)
+        self.is_behind = len(messages) == wanted
         for source in self._held():
             if before.get(source.partition, source) != source:
                 # Taken away and given back within one poll: messages of both assignments may be

@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from functools import wraps
 from typing import TypeVar
 
@@ -108,7 +109,7 @@ class Worker:
         watermarks = Watermarks(settings.allowed_lateness)
         self._flusher = Flusher(
             self._ledger, self, now_ms, events_max=settings.flush_events_max,
-            wait_ms=int(settings.flush_wait.total_seconds() * 1000), is_current=is_current,
+            wait_ms=self._flush_wait_ms, is_current=is_current,
         )  # fmt: skip
         self._accountant = Accountant(
             self._ledger, watermarks, self._flusher, is_current=is_current,
@@ -215,6 +216,11 @@ class Worker:
         self._let_go()
         source = self._memory.begin(stream, partition)
         return source, self._progress.next_offset(stream, partition)
+
+    def _flush_wait_ms(self) -> int:
+        is_behind = self._reader is not None and self._reader.is_behind
+        wait = self._settings.flush_wait_behind if is_behind else self._settings.flush_wait
+        return wait // timedelta(milliseconds=1)
 
     def _let_go(self) -> None:
         if self._kafka is not None:

@@ -97,7 +97,7 @@ def check(
         )
     seconds = (datetime.now(UTC) - started).total_seconds()
     got, differences = settle(clickhouse, expected, deadline_s=_SETTLED_S)
-    _out.print(summary_table(expected, got, seconds))
+    _out.print(summary_table(expected, got, f"{expected.accounted:,} events"))
     if differences:
         _out.print(differences_table(differences))
         _out.print(f"CHECK FAILED differences={len(differences)}")

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from clickhouse_connect.driver.exceptions import ClickHouseError
+from confluent_kafka import KafkaException
 from rich.console import Console
 
 from loadtest.catalog import write_catalog
@@ -19,15 +21,17 @@ from loadtest.clickhouse import ClickHouse, database_of
 from loadtest.meterline import CommandFailed, Meterline
 from loadtest.oracle import await_accounted, differences_table, settle
 from loadtest.plan import Message, Plan
+from loadtest.population import Population
 from loadtest.produce import NotDelivered, produce
 from loadtest.servers import servers
 from loadtest.summary import bars, summary_line, summary_table
-from loadtest.topics import create_events_topic, events_topic
+from loadtest.topics import create_events_topic, events_topic, group_members
 from loadtest.workers import Workers
 from loadtest.workload import Workload
 
 DEFAULT_SEED = 20_261
 _WORKERS = 2
+_ASSIGNED_S = 60.0
 _ACCOUNTED_S = 300.0
 _SETTLED_S = 20.0
 
@@ -51,6 +55,7 @@ class Demo:
         settings = {
             **self.addresses,
             "METERLINE_NAMESPACE": self.namespace,
+            "METERLINE_CONSUMER_GROUP": self.namespace,
             "METERLINE_HTTP_PORT": "0",
             "METERLINE_CATALOG": str(self.catalog),
         }
@@ -92,8 +97,8 @@ def demo(
     try:
         with servers(folder, keep=keep) as addresses:
             is_right = run(Demo(seed, plan, namespace, folder.resolve(), addresses))
-    except (CommandFailed, NotDelivered) as error:
-        _out.print(f"DEMO FAILED seed={seed}: {error}", markup=False, highlight=False)
+    except (CommandFailed, NotDelivered, KafkaException, ClickHouseError) as error:
+        _say(f"DEMO FAILED seed={seed}: {error}")
         raise typer.Exit(1) from None
     if not is_right:
         raise typer.Exit(1)
@@ -104,32 +109,51 @@ def run(demo: Demo) -> bool:
 
     Raises `CommandFailed` when the pipeline fails, and `NotDelivered` when Kafka does.
     """
-    _out.print(f"seed {demo.seed}, namespace {demo.namespace}, files in {demo.folder}")
+    _say(f"seed {demo.seed}, namespace {demo.namespace}, files in {demo.folder}")
     bootstrap_servers = demo.addresses["KAFKA_BOOTSTRAP_SERVERS"]
     create_events_topic(bootstrap_servers, events_topic(demo.namespace), demo.plan.partitions)
     demo.meterline.run("migrate")
-    started_at = datetime.now(UTC)
-    workload = Workload(demo.seed, demo.plan, started_at)
-    write_catalog(demo.catalog, workload.population, started_at)
-    started = time.monotonic()
+    write_catalog(demo.catalog, Population(demo.plan.customers), datetime.now(UTC))
     with Workers(demo.meterline, demo.catalog) as workers:
         for _ in range(_WORKERS):
             workers.start()
+        _await_assignment(demo, workers)
+        started = time.monotonic()
+        workload = Workload(demo.seed, demo.plan, datetime.now(UTC))
         _stream(demo, workload, workers)
         accounted_s = _await_workers(demo, workers, started)
         workers.stop()
     expected = workload.truth.outcome()
     expected.save(demo.folder / "truth.json")
     got, differences = settle(demo.clickhouse, expected, deadline_s=_SETTLED_S)
-    _out.print(summary_table(expected, got, accounted_s))
+    rate = expected.accounted / accounted_s
+    title = f"{expected.accounted:,} events in {accounted_s:.1f} s ({rate:,.0f}/s)"
+    _out.print(summary_table(expected, got, title))
     if differences:
         _out.print(differences_table(differences))
-        _out.print(f"DEMO FAILED seed={demo.seed} differences={len(differences)}")
+        _say(f"DEMO FAILED seed={demo.seed} differences={len(differences)}")
         return False
     demo.meterline.run("verify")
-    line = summary_line("DEMO OK", expected, time.monotonic() - started)
-    _out.print(line, highlight=False, soft_wrap=True)
+    _say(summary_line("DEMO OK", expected, time.monotonic() - started))
     return True
+
+
+def _await_assignment(demo: Demo, workers: Workers) -> None:
+    """Wait until the workers share the partitions, so that the crash meets work in flight."""
+    bootstrap_servers = demo.addresses["KAFKA_BOOTSTRAP_SERVERS"]
+    deadline = time.monotonic() + _ASSIGNED_S
+    while (held := group_members(bootstrap_servers, demo.namespace)) != (
+        _WORKERS,
+        demo.plan.partitions,
+    ):
+        workers.check_alive()
+        if time.monotonic() > deadline:
+            msg = (
+                f"after {_ASSIGNED_S:.0f} s expected {_WORKERS} workers that hold"
+                f" {demo.plan.partitions} partitions, got {held[0]} that hold {held[1]}"
+            )
+            raise CommandFailed(msg)
+        time.sleep(0.5)
 
 
 def _stream(demo: Demo, workload: Workload, workers: Workers) -> None:
@@ -142,7 +166,7 @@ def _stream(demo: Demo, workload: Workload, workers: Workers) -> None:
             topic=events_topic(demo.namespace),
             on_events=lambda events: progress.update(task, completed=events),
         )
-    _out.print(
+    _say(
         f"produced {delivery.events:,} events in {delivery.messages:,} messages,"
         f" {delivery.bytes / 1e6:.1f} MB in {delivery.seconds:.1f} s"
     )
@@ -157,7 +181,7 @@ def _with_a_crash(demo: Demo, workload: Workload, workers: Workers) -> Iterator[
             workers.check_alive()
             accounted = demo.clickhouse.accounted()
             killed = workers.kill_first()
-            _out.print(
+            _say(
                 f"killed worker {killed} with SIGKILL after {accounted:,} events were accounted"
                 f" for; worker {workers.start()} takes over"
             )
@@ -176,8 +200,13 @@ def _await_workers(demo: Demo, workers: Workers, started: float) -> float:
             demo.clickhouse, demo.plan.events, deadline_s=_ACCOUNTED_S, on_accounted=show
         )
     if accounted < demo.plan.events:
-        _out.print(f"only {accounted:,} of {demo.plan.events:,} events after {_ACCOUNTED_S:.0f} s")
+        _say(f"only {accounted:,} of {demo.plan.events:,} events after {_ACCOUNTED_S:.0f} s")
     return time.monotonic() - started
+
+
+def _say(text: str) -> None:
+    """One line on stdout, as it is, however narrow the terminal."""
+    _out.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -127,7 +127,7 @@ class Catalog:
         )
 
     def resolve_subject(self, subject: str, occurred_us: int) -> str | None:
-        """Customer that `subject` belonged to at `occurred_us` (Unix microseconds UTC), if any."""
+        """Find the customer of `subject` at `occurred_us` (Unix microseconds UTC), if any."""
         spans = self._spans.get(subject)
         if spans is None:
             return None

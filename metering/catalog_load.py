@@ -3,6 +3,7 @@
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
+from itertools import pairwise
 from pathlib import Path
 
 from metering.catalog import (
@@ -23,11 +24,12 @@ _MATCH_KEYS = ("subject", "customer_id", "meter", "source")
 
 
 def load_catalog(folder: Path) -> Catalog:
-    """Catalog of `folder`: `meters.yaml`, and where they exist `bindings.yaml`,
-    `suppressions.yaml` and `disregarded.yaml`.
+    """Load the catalog in `folder`.
 
-    Called once at start and by `meterline doctor`. Raises `SettingsInvalid` with all faults of all
-    files, each as `file:line: field: expected ..., got ...`.
+    Reads `meters.yaml`, and where they exist `bindings.yaml`, `suppressions.yaml` and
+    `disregarded.yaml`. Called once at start and by `meterline doctor`.
+    Raises `SettingsInvalid` with all faults of all files, each as
+    `file:line: field: expected ..., got ...`.
     """
     faults: list[str] = []
     meters = _meters(YamlFile.read(folder / "meters.yaml", faults, required=True))
@@ -57,9 +59,7 @@ def _meters(file: YamlFile) -> dict[str, Meter]:
         if key is None or unit is None or aggregation is None:
             continue
         lines.setdefault(key, entry.line)
-        meters[key] = Meter(
-            key, unit, Aggregation(aggregation), group_by, allow_negative, counted
-        )
+        meters[key] = Meter(key, unit, Aggregation(aggregation), group_by, allow_negative, counted)
     return meters
 
 
@@ -87,7 +87,7 @@ def _bindings(file: YamlFile) -> tuple[Binding, ...]:
             until = None if until_us is None else _moment(until_us)
             bindings.append((Binding(subject, customer_id, _moment(from_us), until), entry))
     bindings.sort(key=lambda each: (each[0].subject, each[0].from_))
-    for (earlier, first), (later, second) in zip(bindings, bindings[1:], strict=False):
+    for (earlier, first), (later, second) in pairwise(bindings):
         if earlier.subject != later.subject:
             continue
         if earlier.until is None or later.from_ < earlier.until:

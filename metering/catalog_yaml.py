@@ -51,7 +51,7 @@ class YamlFile:
         return cls(str(path), root, faults)
 
     def entries(self, key: str) -> Iterator["Entry"]:
-        """Mappings in the list under `key`, the only member of the file."""
+        """Yield the mappings in the list under `key`, the only member of the file."""
         if self.root is None:
             return
         top = Entry.of(self, self.root, key)
@@ -114,15 +114,15 @@ class Entry:
         return field in self.members
 
     def node(self, field: str) -> Node | None:
-        """Node under `field`."""
+        """Look up the node under `field`."""
         return self.members.get(field)
 
     def shown(self, field: str) -> str:
-        """What stands under `field`, shortened."""
+        """Show what stands under `field`, shortened."""
         return _shown(self.members.get(field))
 
     def text(self, field: str, *, pattern: str | None = None) -> str | None:
-        """Required text, all of which matches `pattern` where one is given."""
+        """Read required text, all of which matches `pattern` where one is given."""
         value = _text(self.members.get(field))
         if value is None:
             self.fault(field, _TEXT, self.shown(field))
@@ -132,7 +132,7 @@ class Entry:
         return value
 
     def choice(self, field: str, choices: tuple[str, ...]) -> str | None:
-        """Required text that is one of `choices`."""
+        """Read required text that is one of `choices`."""
         value = _text(self.members.get(field))
         if value not in choices:
             self.fault(field, f"one of {', '.join(choices)}", self.shown(field))
@@ -140,7 +140,7 @@ class Entry:
         return value
 
     def texts(self, field: str, *, count_max: int) -> tuple[str, ...]:
-        """Optional list of distinct texts, at most `count_max`; empty where there is none."""
+        """Read an optional list of distinct texts, at most `count_max`; () where it is missing."""
         node = self.members.get(field)
         if node is None:
             return ()
@@ -159,7 +159,7 @@ class Entry:
         return found
 
     def flag(self, field: str) -> bool:
-        """Optional `true` or `false`; False where there is none."""
+        """Read an optional `true` or `false`; False where there is none."""
         node = self.members.get(field)
         if node is None:
             return False
@@ -169,7 +169,7 @@ class Entry:
         return str(node.value) == "true"
 
     def moment_us(self, field: str, *, required: bool = False) -> int | None:
-        """Time with an offset, as Unix microseconds; None where there is none."""
+        """Read a time with an offset, as Unix microseconds; None where there is none."""
         node = self.members.get(field)
         if node is None and not required:
             return None
@@ -180,7 +180,7 @@ class Entry:
         return value
 
     def mapping(self, field: str) -> "Entry | None":
-        """Required mapping under `field`."""
+        """Read the required mapping under `field`."""
         node = self.members.get(field)
         if node is None:
             self.fault(field, "a mapping", "nothing")

@@ -1,9 +1,9 @@
 """The decoder: a batch of messages becomes columns of valid events, rejections, suppressions.
 
-    messages -> entries     one typed decode each; what is not plain own shape is read by the book
-             -> columns     vectorised checks; a row in doubt is read by the book as well
-             -> places      suppression rules, then the customer of each subject
-             -> EventBatch
+1. messages -> entries: one typed decode each; other shapes are put into Meterline's own
+2. entries -> columns: vectorised checks; a row in doubt is read by the book
+3. columns -> places: suppression rules, then the customer of each subject
+4. what is left -> `EventBatch`
 """
 
 from datetime import timedelta
@@ -53,7 +53,7 @@ class Decoder:
         entries = read_entries(raw, self._reader, by_the_book=self._by_the_book)
         columns = self._sound_columns(entries)
         places = place(columns, self._catalog)
-        suppressions = _suppressions(places, columns, entries)
+        suppressions = _suppressions(places, columns, entries=entries)
         for row in places.unbound:
             entries.reject(int(columns.position[row]), _unbound(columns, row))
         if places.unbound or places.suppressed:
@@ -62,8 +62,8 @@ class Decoder:
             places.customers = [places.customers[row] for row in kept.tolist()]
         return event_batch(
             columns,
-            entries,
             places.customers,
+            entries=entries,
             suppressions=suppressions,
             catalog=self._catalog,
             seed=self._seed,
@@ -96,7 +96,7 @@ class Decoder:
         return plain.joined(rest)
 
 
-def _suppressions(places: Places, columns: Columns, entries: Entries) -> list[Suppression]:
+def _suppressions(places: Places, columns: Columns, *, entries: Entries) -> list[Suppression]:
     batch = entries.batch
     found = []
     for row, rule in places.suppressed.items():

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from metering.batch import EVENT_SCHEMA, EventBatch
 from metering.catalog import Aggregation, Catalog
@@ -14,16 +15,15 @@ from metering.rejection import Suppression
 
 def event_batch(
     columns: Columns,
-    entries: Entries,
     customers: list[str],
     *,
+    entries: Entries,
     suppressions: list[Suppression],
     catalog: Catalog,
     seed: int,
 ) -> EventBatch:
-    """The batch of `columns`, whose customers are `customers`; `seed` is the identities' seed."""
+    """Make the batch of `columns`, whose customers are `customers`; `seed` is for identities."""
     raw = entries.batch
-    count = len(columns)
     digested = identities(
         columns.customer_id,
         columns.subject,
@@ -31,51 +31,32 @@ def event_batch(
         event_ids=columns.identity_id,
         seed=seed,
     )
-    words = np.ascontiguousarray(columns.words)
-    quantity = pa.Array.from_buffers(DECIMAL, count, [None, pa.py_buffer(words)])
-    digests = payload_digests(words[:, 0], words[:, 1], columns.hashes)
+    identity = np.frombuffer(digested, np.uint64).reshape(-1, 2)
+    digests = payload_digests(columns.words[:, 0], columns.words[:, 1], columns.hashes)
     offsets = np.array(raw.offsets, np.int64)[entries.rows[columns.position]]
     indexes = entries.indexes[columns.position]
-    billable = np.ones(count, np.bool_)
-    if catalog.disregarded:
-        ignored = map(catalog.is_disregarded, [subject or "" for subject in columns.subject])
-        billable = ~np.fromiter(ignored, np.bool_, count)
-    arrays = {
-        "identity": pa.Array.from_buffers(pa.binary(16), count, [None, pa.py_buffer(digested)]),
-        "customer_id": pa.array(customers, pa.string())
-        if None in columns.customer_id
-        else columns.customer_texts,
-        "meter": pa.array(columns.meter, pa.string()),
-        "group": pa.array(columns.group, pa.string()),
-        "id": columns.id_texts,
-        "subject": columns.subject_texts,
-        "quantity": quantity,
-        "occurred_at": pa.array(columns.occurred_us).view(pa.timestamp("us", tz="UTC")),
-        "dimensions": columns.dimensions_texts,
-        "source": columns.source_texts,
-        "batch_id": columns.batch_id_texts,
-        "schema_version": columns.schema_version_texts,
+    billable = _billable(columns, catalog)
+    derived = {
+        "identity": _fixed(identity, pa.binary(16)),
+        "customer_id": columns.customer_texts
+        if None not in columns.customer_id
+        else pa.array(customers, pa.string()),
         "offset": pa.array(offsets.view(np.uint64)),
         "index": pa.array(indexes.astype(np.uint16)),
-        "record_time": pa.array(columns.record_ms).view(pa.timestamp("ms", tz="UTC")),
         "digest": pa.array(digests),
         "disregarded": pa.array(~billable),
     }
-    counting = {
-        key for key, meter in catalog.meters.items() if meter.aggregation is Aggregation.UNIQUE_COUNT
-    }
-    counts_values = not counting.isdisjoint(columns.meter)
     return EventBatch(
         source=raw.source,
         first_offset=raw.first_offset,
         next_offset=raw.next_offset,
-        columns=pa.RecordBatch.from_arrays(list(arrays.values()), schema=EVENT_SCHEMA),
+        columns=_record_batch(columns, derived),
         customers=customers,
         meters=columns.meter,
         groups=columns.group,
-        units=units_of(quantity),
-        counted_values=columns.counted if counts_values else None,
-        identities=np.frombuffer(digested, np.uint64).reshape(-1, 2),
+        units=units_of(_fixed(columns.words, DECIMAL)),
+        counted_values=columns.counted if _counts_values(columns, catalog) else None,
+        identities=identity,
         digests=digests,
         offsets=offsets,
         indexes=indexes,
@@ -85,3 +66,46 @@ def event_batch(
         rejections=sorted(entries.rejections, key=lambda each: (each.offset, each.index)),
         suppressions=suppressions,
     )
+
+
+def _record_batch(columns: Columns, derived: dict[str, pa.Array]) -> pa.RecordBatch:
+    """Columns as they are and those that were `derived`, in the order of `EVENT_SCHEMA`."""
+    arrays = {
+        "meter": pa.array(columns.meter, pa.string()),
+        "group": pa.array(columns.group, pa.string()),
+        "id": columns.id_texts,
+        "subject": columns.subject_texts,
+        "quantity": _fixed(columns.words, DECIMAL),
+        "occurred_at": pa.array(columns.occurred_us).view(pa.timestamp("us", tz="UTC")),
+        "dimensions": columns.dimensions_texts,
+        "source": columns.source_texts,
+        "batch_id": columns.batch_id_texts,
+        "schema_version": columns.schema_version_texts,
+        "record_time": pa.array(columns.record_ms).view(pa.timestamp("ms", tz="UTC")),
+        **derived,
+    }
+    return pa.RecordBatch.from_arrays(
+        [arrays[name] for name in EVENT_SCHEMA.names], schema=EVENT_SCHEMA
+    )
+
+
+def _fixed(words: NDArray[np.int64] | NDArray[np.uint64], kind: pa.DataType) -> pa.Array:
+    """Two words a row as an array of 16-byte values, without a copy where they are contiguous."""
+    data = pa.py_buffer(np.ascontiguousarray(words))
+    return pa.Array.from_buffers(kind, len(words), [None, data])
+
+
+def _billable(columns: Columns, catalog: Catalog) -> NDArray[np.bool_]:
+    if not catalog.disregarded:
+        return np.ones(len(columns), np.bool_)
+    subjects = [subject or "" for subject in columns.subject]
+    return ~np.fromiter(map(catalog.is_disregarded, subjects), np.bool_, len(columns))
+
+
+def _counts_values(columns: Columns, catalog: Catalog) -> bool:
+    counting = {
+        key
+        for key, meter in catalog.meters.items()
+        if meter.aggregation is Aggregation.UNIQUE_COUNT
+    }
+    return not counting.isdisjoint(columns.meter)

@@ -62,7 +62,7 @@ class Columns:
     dimensions_texts: pa.StringArray
 
     def __len__(self) -> int:
-        """Number of events."""
+        """Count the events."""
         return len(self.meter)
 
     def take(self, rows: NDArray[np.int64]) -> Self:
@@ -199,7 +199,7 @@ def _moments(values: list[str]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
 
 
 def _cast_where_possible(texts: pa.StringArray) -> pa.TimestampArray:
-    """Times of `texts`, null where there is no such time (February 30); halves until it knows."""
+    """Cast to times, null where there is no such time (February 30); halves until it knows."""
     try:
         return texts.cast(_MOMENT)
     except pa.ArrowInvalid:

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from metering.batch import RawBatch
 from metering.decode_event import EventReader, Fault
-from metering.decode_shape import in_own_shape
 from metering.decode_message import DECODE_ERRORS, EVENT_BYTES_MAX, is_utf8, unpacked
+from metering.decode_shape import in_own_shape
 from metering.event import OwnShapeEvent, UsageEvent
 from metering.rejection import Rejection, RejectionCode
 from metering.rejection_sentence import sentence, shortened
@@ -39,7 +39,7 @@ class Entries:
     def reject(self, position: int, fault: Fault) -> None:
         """Reject the entry at `position`."""
         row, index = int(self.rows[position]), int(self.indexes[position])
-        rejection = _rejection(self.batch, row, index, raw=self.raws[position], fault=fault)
+        rejection = _rejection(self.batch, (row, index), raw=self.raws[position], fault=fault)
         self.rejections.append(rejection)
 
 
@@ -115,7 +115,7 @@ def _read_message(reading: _Reading, row: int) -> None:
     raws = unpacked(value)
     if isinstance(raws, RejectionCode):
         fault = Fault(raws, sentence(raws, _shown(raws, value)))
-        reading.rejections.append(_rejection(batch, row, 0, raw=value or b"", fault=fault))
+        reading.rejections.append(_rejection(batch, (row, 0), raw=value or b"", fault=fault))
         return
     single = raws[0] == value
     for index, raw in enumerate(raws):
@@ -125,7 +125,7 @@ def _read_message(reading: _Reading, row: int) -> None:
             read = (None if single else _own_shape(raw)) or in_own_shape(raw)
         read = read or reading.reader.read(raw, batch.record_times_ms[row])
         if isinstance(read, Fault):
-            reading.rejections.append(_rejection(batch, row, index, raw=raw, fault=read))
+            reading.rejections.append(_rejection(batch, (row, index), raw=raw, fault=read))
         else:
             reading.events.append(read)
             reading.raws.append(raw)
@@ -140,7 +140,8 @@ def _own_shape(raw: bytes) -> UsageEvent | None:
         return None
 
 
-def _rejection(batch: RawBatch, row: int, index: int, *, raw: bytes, fault: Fault) -> Rejection:
+def _rejection(batch: RawBatch, place: tuple[int, int], *, raw: bytes, fault: Fault) -> Rejection:
+    row, index = place
     return Rejection(
         batch.offsets[row],
         index,

@@ -43,12 +43,12 @@ class EventReader:
     """Reads single events of any shape; pure, and as slow as being thorough takes."""
 
     def __init__(self, catalog: Catalog, future_tolerance: timedelta) -> None:
-        """Decide by `catalog`; `future_tolerance` is how far ahead of its record an event may be."""
+        """Decide by `catalog`; `future_tolerance` is how far ahead an event may be."""
         self._meters = catalog.meters
         self._tolerance_us = future_tolerance // timedelta(microseconds=1)
 
     def read(self, raw: bytes, record_ms: int) -> UsageEvent | Fault:
-        """The event in `raw` (valid JSON) in canonical form, or the first predicate that it fails.
+        """Read the event in `raw` (valid JSON) into canonical form, or say what it fails first.
 
         `record_ms` is when its record arrived, Unix milliseconds. Subjects are not resolved here.
         """
@@ -76,7 +76,6 @@ class EventReader:
         if counted_value(meter, pairs) is None:
             got = f"no {meter.counted_dimension} in {canonical(pairs)}"
             _refuse(RejectionCode.COUNTED_DIMENSION_MUST_BE_PRESENT, got.encode())
-        optional = [_optional_text(values, n) for n in ("source", "batch_id", "schema_version")]
         return UsageEvent(
             event_id,
             meter.key,
@@ -85,8 +84,10 @@ class EventReader:
             customer_id,
             subject,
             msgspec.Raw(canonical(pairs).encode()),
-            *optional,
-            identity_id=None if source is None else cloudevent_id(source, event_id),
+            _optional_text(values, "source"),
+            _optional_text(values, "batch_id"),
+            _optional_text(values, "schema_version"),
+            None if source is None else cloudevent_id(source, event_id),
         )
 
     def _meter(self, raw: bytes | None) -> Meter:

@@ -39,16 +39,27 @@ def unpacked(value: bytes | None) -> list[bytes] | RejectionCode:
     if len(value) > MESSAGE_BYTES_MAX:
         return RejectionCode.MESSAGE_MUST_NOT_EXCEED_SIZE_LIMIT
     stripped = value.strip(_BLANKS)
+    if not _is_json(stripped):
+        return RejectionCode.MESSAGE_MUST_BE_VALID_JSON
+    if stripped.startswith(b"{"):
+        return [stripped]
+    if not stripped.startswith(b"["):
+        return RejectionCode.MESSAGE_MUST_BE_OBJECT_OR_ARRAY
+    return _of_array(stripped)
+
+
+def _is_json(value: bytes) -> bool:
     try:
-        if not is_utf8(value):
-            return RejectionCode.MESSAGE_MUST_BE_VALID_JSON
-        _ANY.decode(stripped)
-        if stripped.startswith(b"{"):
-            return [stripped]
-        if not stripped.startswith(b"["):
-            return RejectionCode.MESSAGE_MUST_BE_OBJECT_OR_ARRAY
-        events = _ARRAY.decode(stripped)
+        _ANY.decode(value)
     except DECODE_ERRORS:
+        return False
+    return is_utf8(value)
+
+
+def _of_array(value: bytes) -> list[bytes] | RejectionCode:
+    try:
+        events = _ARRAY.decode(value)
+    except RecursionError:  # one level deeper than the check of the whole
         return RejectionCode.MESSAGE_MUST_BE_VALID_JSON
     if not events:
         return RejectionCode.ARRAY_MUST_NOT_BE_EMPTY

@@ -33,7 +33,7 @@ def place(columns: Columns, catalog: Catalog) -> Places:
                 columns.customer_id, columns.subject, columns.occurred_us.tolist(), strict=True
             )
         ]
-    suppressed = _suppressed(columns, customers, catalog)
+    suppressed = _suppressed(columns, customers, catalog=catalog)
     unbound = []
     if "" in customers:
         unbound = [
@@ -42,7 +42,7 @@ def place(columns: Columns, catalog: Catalog) -> Places:
     return Places(customers, suppressed, unbound)
 
 
-def _suppressed(columns: Columns, customers: list[str], catalog: Catalog) -> dict[int, str]:
+def _suppressed(columns: Columns, customers: list[str], *, catalog: Catalog) -> dict[int, str]:
     """Row -> name of the rule; asks once per distinct combination of what rules look at."""
     if not catalog.rules:
         return {}

@@ -16,7 +16,7 @@ _OPTIONAL = ("customer_id", "subject", "source", "batch_id", "schema_version")
 
 
 def in_own_shape(raw: bytes) -> UsageEvent | None:
-    """The event in `raw` (valid JSON), whatever its shape; None where it has to be read singly."""
+    """Put the event in `raw` (valid JSON) into own shape; None where it has to be read singly."""
     fields = fields_of(raw)
     if fields is None:
         return None
@@ -39,10 +39,13 @@ def in_own_shape(raw: bytes) -> UsageEvent | None:
         meter,
         occurred_at,
         ABSENT if quantity is None else msgspec.Raw(quantity),
-        *(texts.get(name) for name in ("customer_id", "subject")),
+        texts.get("customer_id"),
+        texts.get("subject"),
         _dimensions(fields),
-        *(texts.get(name) for name in ("source", "batch_id", "schema_version")),
-        identity_id=identity_id,
+        texts.get("source"),
+        texts.get("batch_id"),
+        texts.get("schema_version"),
+        identity_id,
     )
 
 

@@ -69,7 +69,7 @@ def members_of(raw: bytes | msgspec.Raw) -> _Members | None:
 
 
 def scalars_of(data: bytes) -> dict[str, str]:
-    """Members of a CloudEvent's data that are no field: text as it is, numbers and the like as JSON.
+    """Members of a CloudEvent's data that are no field: text as it is, others as JSON.
 
     Objects, arrays and null are left out.
     """
@@ -82,7 +82,7 @@ def scalars_of(data: bytes) -> dict[str, str]:
 
 
 def text_of(raw: bytes) -> str | None:
-    """The JSON string in `raw`; None where it is something else."""
+    """Read the JSON string in `raw`; None where it is something else."""
     try:
         return _TEXT.decode(raw)
     except DECODE_ERRORS:

@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from metering.batch import Source
 from metering.rejection import Rejection, Suppression
-from metering.totals import TotalRow
+from metering.totals import TotalColumns
 
 #: Columns that the steps add to an event on its way (see `usage_events`).
 OUTCOME_FIELDS = [
@@ -49,7 +49,7 @@ class PartitionFlush:
     rejections: list[Rejection] = field(default_factory=list)
     suppressions: list[Suppression] = field(default_factory=list)
     gaps: list[tuple[int, int]] = field(default_factory=list)
-    totals: list[TotalRow] = field(default_factory=list)
+    totals: TotalColumns = field(default_factory=TotalColumns)
 
 
 @dataclass(slots=True)

@@ -78,7 +78,7 @@ def identities(
 
 
 def cloudevent_id(source: str, event_id: str) -> str:
-    """What stands for the id in the identity of a CloudEvent: its source and id together.
+    """Source and id of a CloudEvent as one text, which stands for the id in its identity.
 
     It starts with a character that no id may hold, so no other event's id can equal it.
     """
@@ -104,7 +104,7 @@ def payload_digests(
 
 
 def _mixed(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Finalizer of MurmurHash3 (public domain): every input bit reaches every output bit."""
+    """Mix each word so that every bit reaches every bit (MurmurHash3's, public domain)."""
     words = (words ^ (words >> _HALF)) * _MIX_1
     words = (words ^ (words >> _HALF)) * _MIX_2
     return words ^ (words >> _HALF)

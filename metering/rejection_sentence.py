@@ -137,8 +137,7 @@ SENTENCES: Final[dict[RejectionCode, tuple[str, str]]] = {
         "send it among the dimensions",
     ),
     RejectionCode.OPTIONAL_FIELDS_MUST_BE_TEXT: (
-        "source, batch_id and schema_version as text of at most 256 characters"
-        " without control characters",
+        "source, batch_id, schema_version as text of at most 256 characters, none control",
         "send strings, or leave them out",
     ),
     RejectionCode.SUBJECT_MUST_BE_BOUND: (
@@ -153,7 +152,7 @@ SENTENCES: Final[dict[RejectionCode, tuple[str, str]]] = {
 
 
 def sentence(code: RejectionCode, got: str) -> str:
-    """`expected ..., got ...; what to do`, for the operator's list of rejects."""
+    """Write `expected ..., got ...; what to do`, for the operator's list of rejects."""
     expected, remedy = SENTENCES[code]
     return f"expected {expected}, got {got}; {remedy}"
 

@@ -52,6 +52,7 @@ CLOUDEVENT_DATA_FIELDS: Final = frozenset(
 )
 
 #: Top-level members that make an event another shape than Meterline's own.
-FOREIGN_MEMBERS: Final = tuple(
-    sorted({path.split(".")[0] for paths in PLAIN.values() for path in paths} - set(PLAIN))
-) + (CLOUDEVENT_MARK,)
+FOREIGN_MEMBERS: Final = (
+    *sorted({path.split(".")[0] for paths in PLAIN.values() for path in paths} - set(PLAIN)),
+    CLOUDEVENT_MARK,
+)

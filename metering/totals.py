@@ -3,7 +3,7 @@
 Windows and periods are named by their start, Unix seconds UTC. Quantities are whole 10^-12 units.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 
@@ -58,13 +58,25 @@ class StoredWindow:
     last_identity: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class TotalRow:
-    """One row to store: the absolute value of a window up to and including `absorbed_offset`."""
+@dataclass(slots=True)
+class TotalColumns:
+    """Rows to store, as columns of equal length: absolute values of windows of one partition."""
 
-    key: WindowKey
-    aggregation: str
-    window: StoredWindow
+    customers: list[str] = field(default_factory=list)
+    meters: list[str] = field(default_factory=list)
+    groups: list[str] = field(default_factory=list)
+    window_starts: list[int] = field(default_factory=list)
+    aggregations: list[str] = field(default_factory=list)
+    units: list[int] = field(default_factory=list)
+    events: list[int] = field(default_factory=list)
+    late_events: list[int] = field(default_factory=list)
+    first_us: list[int] = field(default_factory=list)
+    last_us: list[int] = field(default_factory=list)
+    last_identities: list[bytes] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.customers)
 
 
 class TotalsStore(Protocol):

@@ -1,5 +1,6 @@
 """How far each partition is durable, and which logs were ever read, as ClickHouse knows it."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from clickhouse_connect.driver.client import Client
@@ -10,6 +11,17 @@ from sinks.clickhouse import clickhouse_errors
 
 #: Topic ids are base64 for URLs or not; a stream name is a word.
 _PLAIN = str.maketrans("/+", "_-")
+
+
+@dataclass(frozen=True, slots=True)
+class StreamRecord:
+    """A log that was read: a topic with its id, or a backfill with its content's digest."""
+
+    stream: str
+    kind: str
+    topic: str
+    topic_id: str
+    created_ms: int
 
 
 class Progress:
@@ -52,6 +64,16 @@ class Progress:
         stream = f"{topic}:{topic_id[:8].translate(_PLAIN)}"
         self.register(stream, "live", topic=topic, topic_id=topic_id)
         return stream
+
+    def stream(self, name: str) -> StreamRecord | None:
+        """What is recorded of a stream; None if it was never read."""
+        with clickhouse_errors("reading which streams were read"):
+            rows = self._client.query(
+                "SELECT stream, kind, topic, topic_id, toUnixTimestamp64Milli(created_at) "
+                "FROM streams FINAL WHERE stream = %(stream)s",
+                parameters={"stream": name},
+            ).result_rows
+        return StreamRecord(*rows[0]) if rows else None
 
     def register(self, stream: str, kind: str, *, topic: str = "", topic_id: str = "") -> None:
         """Record a stream; `kind` is live or backfill."""

@@ -12,6 +12,7 @@ from confluent_kafka import KafkaError, Message, Producer
 from metering.batch import Source
 from metering.errors import DependencyDown
 from metering.rejection import Rejection
+from sinks.topics import REJECTED_BYTES_MAX
 
 
 class KafkaRejectedTopic:
@@ -26,7 +27,7 @@ class KafkaRejectedTopic:
                 **config,
                 "enable.idempotence": True,
                 "linger.ms": 5,
-                "message.max.bytes": 4_194_304,
+                "message.max.bytes": REJECTED_BYTES_MAX,
                 "message.timeout.ms": int(timeout_s * 1000),
             }
         )

@@ -64,7 +64,7 @@ def gap_rows(flush: Flush) -> pa.Table | None:
 
 def total_rows(flush: Flush) -> pa.Table | None:
     """Rows of `usage_totals`: absolute values, absorbed up to the end of each part."""
-    tables = [_part_totals(part) for part in flush.parts if part.totals]
+    tables = [_part_totals(part) for part in flush.parts if len(part.totals)]
     return pa.concat_tables(tables) if tables else None
 
 
@@ -82,26 +82,24 @@ def watermark_rows(flush: Flush) -> pa.Table | None:
 
 
 def _part_totals(part: PartitionFlush) -> pa.Table:
-    keys, windows = [row.key for row in part.totals], [row.window for row in part.totals]
-    n = len(keys)
+    rows, n = part.totals, len(part.totals)
     moment = pa.timestamp("us", tz="UTC")
+    identities = [identity or _ZERO_IDENTITY for identity in rows.last_identities]
     return pa.table(
         {
-            "customer_id": [key.customer_id for key in keys],
-            "meter": [key.meter for key in keys],
-            "group": [key.group for key in keys],
-            "window_start": pa.array([key.window_start for key in keys], pa.uint32()),
-            "stream": [part.source.stream] * n,
+            "customer_id": pa.array(rows.customers, pa.string()),
+            "meter": pa.array(rows.meters, pa.string()),
+            "group": pa.array(rows.groups, pa.string()),
+            "window_start": pa.array(np.array(rows.window_starts, np.uint32)),
+            "stream": pa.array([part.source.stream] * n, pa.string()),
             "partition": pa.array(np.full(n, part.source.partition, np.uint32)),
-            "aggregation": [row.aggregation for row in part.totals],
-            "quantity": decimal256_array([w.units for w in windows]),
-            "events": pa.array([w.events for w in windows], pa.uint64()),
-            "late_events": pa.array([w.late_events for w in windows], pa.uint64()),
-            "first_occurred_at": pa.array([w.first_us for w in windows], moment),
-            "last_occurred_at": pa.array([w.last_us for w in windows], moment),
-            "last_identity": pa.array(
-                [w.last_identity or _ZERO_IDENTITY for w in windows], pa.binary(16)
-            ),
+            "aggregation": pa.array(rows.aggregations, pa.string()),
+            "quantity": decimal256_array(rows.units),
+            "events": pa.array(np.array(rows.events, np.uint64)),
+            "late_events": pa.array(np.array(rows.late_events, np.uint64)),
+            "first_occurred_at": pa.array(np.array(rows.first_us, np.int64)).cast(moment),
+            "last_occurred_at": pa.array(np.array(rows.last_us, np.int64)).cast(moment),
+            "last_identity": pa.array(identities, pa.binary(16)),
             "absorbed_offset": pa.array(np.full(n, part.next_offset - 1, np.uint64)),
         }
     )

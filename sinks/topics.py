@@ -9,6 +9,8 @@ from metering.errors import DependencyDown
 from metering.settings import Settings
 
 _TIMEOUT_S = 20.0
+#: Largest message that the rejected topic takes.
+REJECTED_BYTES_MAX = 8 << 20
 
 
 def create_topics(
@@ -24,7 +26,11 @@ def create_topics(
             settings.events_topic, partitions, replication,
             config={"message.timestamp.type": "LogAppendTime"},
         ),
-        NewTopic(settings.rejected_topic, partitions, replication),
+        NewTopic(
+            settings.rejected_topic, partitions, replication,
+            # A rejected message of 1 MiB is escaped: up to six bytes for one.
+            config={"max.message.bytes": str(REJECTED_BYTES_MAX)},
+        ),
     ]  # fmt: skip
     created = []
     for name, future in admin.create_topics(wanted, request_timeout=_TIMEOUT_S).items():

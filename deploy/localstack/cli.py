@@ -77,6 +77,7 @@ def down(data: DataDir = _DEFAULT_DATA) -> None:
 
 @app.command()
 def status(
+    *,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
     data: DataDir = _DEFAULT_DATA,
 ) -> None:
@@ -126,7 +127,7 @@ def _fail(message: str, code: int) -> NoReturn:
 
 @contextmanager
 def _showing_progress() -> Iterator[Progress]:
-    """A line with a spinner and a clock for each service, on stderr."""
+    """Show a line with a spinner and a clock for each service, on stderr."""
     columns = (SpinnerColumn(), TextColumn("{task.fields[service]:<11}"))
     clock = (TextColumn("{task.description}"), TimeElapsedColumn())
     with ProgressBars(*columns, *clock, console=_err) as bars:

@@ -36,7 +36,8 @@ def main() -> None:
         signal.signal(number, lambda *_: asked_to_end.set())
     server = ClickHouseHttpServer(engine, host=LOOPBACK, port=options.port)
     threading.Thread(target=server.serve_forever, name="accept", daemon=True).start()
-    print(f"serving {options.data} (engine {engine.version}) on {LOOPBACK}:{options.port}")
+    where = f"{LOOPBACK}:{options.port}"
+    sys.stdout.write(f"serving {options.data} (engine {engine.version}) on {where}\n")
     sys.stdout.flush()
 
     asked_to_end.wait()

@@ -21,17 +21,22 @@ class ClickHouseService(Service):
     port_count = 1
 
     def prepare(self, progress: Progress) -> None:
+        """Do nothing: the engine comes with Python's packages."""
         progress(self.name, "preparing")
 
     def command(self) -> list[str]:
+        """Run the server with this interpreter."""
         module = "deploy.localstack.clickhouse_server"
         arguments = ["--data", str(self.folder / "data"), "--port", str(self.port)]
         return [sys.executable, "-m", module, *arguments]
 
     def process_environment(self) -> dict[str, str]:
-        return super().process_environment() | {"PYTHONPATH": str(_REPOSITORY)}
+        """Let the server find this package, and live in UTC."""
+        # The engine takes its time zone from TZ; servers run in UTC.
+        return super().process_environment() | {"PYTHONPATH": str(_REPOSITORY), "TZ": "UTC"}
 
     def is_healthy(self) -> bool:
+        """SELECT 1."""
         url = f"http://{LOOPBACK}:{self.port}/?query=SELECT+1"
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
@@ -41,4 +46,5 @@ class ClickHouseService(Service):
             return False
 
     def own_address(self) -> str:
+        """Return an `http://` URL of user `default`."""
         return f"http://default:@{LOOPBACK}:{self.port}/"

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 
-from deploy.localstack.errors import DownloadFailed, ProgramMissing
+from deploy.localstack.errors import DownloadError, ProgramMissingError
 from deploy.localstack.state import hold
 
 _POM = Path(__file__).with_name("kafka") / "pom.xml"
@@ -20,7 +20,7 @@ _DOWNLOAD_PATIENCE = timedelta(minutes=15)
 
 
 def find_java() -> str:
-    """The `java` on PATH or in JAVA_HOME. Raises ProgramMissing, naming what to install."""
+    """Find `java` on PATH or in JAVA_HOME. Raises ProgramMissingError, naming what to install."""
     return _find_program(
         "java",
         "Kafka runs on Java 17 or newer: install it (Debian and Ubuntu: `apt install "
@@ -29,7 +29,7 @@ def find_java() -> str:
 
 
 def find_maven() -> str:
-    """The `mvn` on PATH. Raises ProgramMissing, naming what to install."""
+    """Find `mvn` on PATH. Raises ProgramMissingError, naming what to install."""
     return _find_program(
         "mvn",
         "Kafka's jars are fetched once by Maven: install it (Debian and Ubuntu: `apt install "
@@ -38,18 +38,18 @@ def find_maven() -> str:
 
 
 def jar_folder(environment: Mapping[str, str]) -> Path:
-    """Where the jars are kept: METERLINE_CACHE, else `.meterline/cache` of the repository."""
+    """Return where the jars are kept: METERLINE_CACHE, else `.meterline/cache` of the repository."""
     cache = environment.get("METERLINE_CACHE", "").strip()
     base = Path(cache) if cache else _REPOSITORY / ".meterline" / "cache"
     return base.absolute() / f"kafka-{_pom_version()}"
 
 
 def fetch_jars(environment: Mapping[str, str]) -> Path:
-    """The folder with all jars, fetching them first unless that was completed before.
+    """Return the folder with all jars, fetching them unless that was completed before.
 
     Steps: 1 Maven copies the jars; 2 the marker is written. A crash after 1 makes the next
     call run Maven again, which then finds most of them in its own cache.
-    Raises ProgramMissing or DownloadFailed.
+    Raises ProgramMissingError or DownloadError.
     """
     folder = jar_folder(environment)
     if (folder / _MARKER).exists():
@@ -83,11 +83,12 @@ def _run_maven(folder: Path) -> None:
     )
     if result.returncode != 0 or not any(folder.glob("kafka_*.jar")):
         said = "\n".join((result.stdout + result.stderr).splitlines()[-20:])
-        raise DownloadFailed(
+        message = (
             f"Maven could not fetch the jars of Kafka {_pom_version()}: check that this machine "
             "reaches a Maven repository (see ~/.m2/settings.xml), or set "
             f"KAFKA_BOOTSTRAP_SERVERS to a Kafka that already runs. Maven said:\n{said}"
         )
+        raise DownloadError(message)
 
 
 def _pom_version() -> str:
@@ -103,8 +104,9 @@ def _find_program(program: str, what_to_do: str) -> str:
     if found is None and in_home is not None and in_home.exists():
         found = str(in_home)
     if found is None:
-        raise ProgramMissing(
+        message = (
             f"{program} is not on PATH. {what_to_do}, or set KAFKA_BOOTSTRAP_SERVERS to a Kafka "
             "that already runs"
         )
+        raise ProgramMissingError(message)
     return found

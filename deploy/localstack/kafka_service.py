@@ -11,7 +11,7 @@ from pathlib import Path
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from deploy.localstack.errors import ServiceFailed
+from deploy.localstack.errors import ServiceFailedError
 from deploy.localstack.kafka_jars import fetch_jars, find_java
 from deploy.localstack.ports import LOOPBACK
 from deploy.localstack.service import Progress, Service
@@ -40,8 +40,8 @@ share.coordinator.state.topic.min.isr=1
 share.coordinator.state.topic.num.partitions=1
 group.initial.rebalance.delay.ms=0
 # A killed broker may come back as soon as the controller has missed it for this long.
-broker.session.timeout.ms=1500
-broker.heartbeat.interval.ms=300
+broker.session.timeout.ms=2500
+broker.heartbeat.interval.ms=500
 # One machine, few clients: fewer threads and smaller buffers than the server defaults.
 num.network.threads=2
 num.io.threads=4
@@ -88,6 +88,7 @@ class KafkaService(Service):
     port_count = 2
 
     def prepare(self, progress: Progress) -> None:
+        """Fetch the jars, write the configuration, and format the storage the first time."""
         find_java()
         progress(self.name, "fetching its jars (first time only)")
         fetch_jars(self._environment)
@@ -104,9 +105,11 @@ class KafkaService(Service):
             self._format()
 
     def command(self) -> list[str]:
+        """Run the broker on java."""
         return self._java(_BROKER_FLAGS, "kafka.Kafka", str(self._config_file))
 
     def is_healthy(self) -> bool:
+        """List the brokers of the cluster."""
         client = AdminClient(
             {
                 "bootstrap.servers": self.own_address(),
@@ -120,6 +123,7 @@ class KafkaService(Service):
             return False
 
     def own_address(self) -> str:
+        """Return `host:port`."""
         return f"{LOOPBACK}:{self.port}"
 
     @property
@@ -147,9 +151,8 @@ class KafkaService(Service):
             check=False,
         )
         if result.returncode != 0:
-            raise ServiceFailed(
-                f"kafka could not format {self._log_dir}:\n{result.stdout}{result.stderr}"
-            )
+            message = f"kafka could not format {self._log_dir}:\n{result.stdout}{result.stderr}"
+            raise ServiceFailedError(message)
 
     def _java(self, flags: tuple[str, ...], *arguments: str) -> list[str]:
         jars = fetch_jars(self._environment)

@@ -36,4 +36,5 @@ def find_free(count: int) -> tuple[int, ...]:
         port = source.randrange(_FIRST, _LAST)
         if port not in found and is_free(port):
             found.append(port)
-    raise OSError(f"no {count} free ports on {LOOPBACK} between {_FIRST} and {_LAST}")
+    message = f"no {count} free ports on {LOOPBACK} between {_FIRST} and {_LAST}"
+    raise OSError(message)

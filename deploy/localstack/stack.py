@@ -92,20 +92,21 @@ class LocalStack:
         _raise_all(failures)
 
     def status(self) -> dict[str, ServiceStatus]:
-        """The state of each service now, by name."""
+        """Return the state of each service now, by name."""
         return {name: _status(service) for name, service in self._services.items()}
 
     def env(self, services: Sequence[str] = SERVICE_NAMES) -> dict[str, str]:
-        """The variables that point a program at this stack.
+        """Return the variables that point a program at this stack.
 
-        Raises ServiceFailed for a service that is not external and was never started.
+        Raises ServiceFailedError for a service that is not external and was never started.
         """
         return {s.variable: s.address for s in map(self.service, services)}
 
     def service(self, name: str) -> Service:
-        """The handle of one service. Raises StackError for an unknown name."""
+        """Return the handle of one service. Raises StackError for an unknown name."""
         if name not in self._services:
-            raise StackError(f"no service is called {name!r}: use {', '.join(SERVICE_NAMES)}")
+            message = f"no service is called {name!r}: use {', '.join(SERVICE_NAMES)}"
+            raise StackError(message)
         return self._services[name]
 
     def _exclusive(self) -> AbstractContextManager[None]:

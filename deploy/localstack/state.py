@@ -13,7 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from deploy.localstack.errors import FolderInUse
+from deploy.localstack.errors import FolderInUseError
 from deploy.localstack.process import ProcessId
 
 _VERSION = 1
@@ -35,7 +35,7 @@ class StateFile:
         self._lock_file = data_dir / "stack.json.lock"
 
     def service(self, name: str) -> ServiceState:
-        """The remembered state of a service; an empty one when nothing is remembered."""
+        """Return the state of a service; an empty one when nothing is remembered."""
         return self._read().get(name, ServiceState())
 
     def set_ports(self, name: str, ports: tuple[int, ...]) -> None:
@@ -71,7 +71,7 @@ class StateFile:
 def hold(lock_file: Path, *, patience: timedelta) -> Iterator[None]:
     """Hold an exclusive lock on `lock_file`; the kernel frees it if this process dies.
 
-    Raises FolderInUse when another holder keeps it for longer than `patience`.
+    Raises FolderInUseError when another holder keeps it for longer than `patience`.
     """
     lock_file.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(lock_file, os.O_RDWR | os.O_CREAT, 0o600)
@@ -79,10 +79,11 @@ def hold(lock_file: Path, *, patience: timedelta) -> Iterator[None]:
     try:
         while not _try_lock(descriptor):
             if time.monotonic() > deadline:
-                raise FolderInUse(
+                message = (
                     f"another process has held {lock_file} for {patience.total_seconds():.0f} s: "
                     "wait for its `stack up` or `stack down` to finish, then try again"
                 )
+                raise FolderInUseError(message)
             time.sleep(0.02)
         yield
     finally:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import sys
 import tempfile
 import time
 from decimal import Decimal
@@ -60,16 +61,22 @@ def measure(stack: LocalStack, *, repeat: int) -> None:
         ("ArrowStream", ""): encode(batch, file=False, compression=None),
         ("ArrowStream", "lz4 buffers"): encode(batch, file=False, compression="lz4"),
     }
-    print(f"{ROWS} rows, {batch.num_columns} columns, {repeat} batches a case")
+    say(f"{ROWS} rows, {batch.num_columns} columns, {repeat} batches a case")
     for table in engines:
         for (name, note), body in bodies.items():
             wait_us, cpu_us = time_inserts(
                 client, server, table=table, format_name=name, body=body, repeat=repeat
             )
-            print(
+            say(
                 f"{table:<7} {name:<12} {note:<12} {len(body) / 1e6:5.1f} MB: "
                 f"wait {wait_us:.2f}, server CPU {cpu_us:.2f} us/row"
             )
+
+
+def say(line: str) -> None:
+    """Print a line at once, as each takes a while to come."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 def time_inserts(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -9,12 +10,16 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
+import clickhouse_connect
+import lz4.frame
 import psutil
 import pyarrow as pa
 import pytest
+import zstandard
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError, StreamFailureError
 from clickhouse_connect.driver.external import ExternalData
+from clickhouse_connect.driver.summary import QuerySummary
 
 from deploy.localstack.stack import LocalStack
 
@@ -30,7 +35,7 @@ def refused(code: int) -> Iterator[None]:
 
 def test_the_client_learns_version_and_time_zone(client: Client) -> None:
     assert client.ping()
-    assert client.server_version.split(".")[0].isdigit()
+    assert str(client.server_version).split(".")[0].isdigit()
     assert str(client.server_tz) == "UTC"
 
 
@@ -77,6 +82,7 @@ def test_an_insert_reports_the_rows_it_wrote(client: Client) -> None:
     summary = client.insert("t", [[number, "x"] for number in range(1000)])
     selected = client.command("INSERT INTO t SELECT number, 'y' FROM numbers(500)")
 
+    assert isinstance(selected, QuerySummary)
     assert summary.written_rows == 1000
     assert selected.written_rows == 500
     assert client.query("SELECT count() FROM t").result_rows == [(1500,)]
@@ -100,9 +106,9 @@ def test_both_directions_can_be_compressed(
 def test_a_raw_insert_may_be_compressed(client: Client, compression: str) -> None:
     client.command("CREATE TABLE t (a UInt32) ENGINE = Memory")
     encode: dict[str, Callable[[bytes], bytes]] = {
-        "lz4": __import__("lz4.frame").frame.compress,
-        "zstd": __import__("zstandard").compress,
-        "gzip": __import__("gzip").compress,
+        "lz4": lz4.frame.compress,
+        "zstd": zstandard.compress,
+        "gzip": gzip.compress,
     }
     data = encode[compression](b"1\n2\n") + encode[compression](b"3\n")
 
@@ -150,14 +156,14 @@ def connect_to_missing_database(client: Client) -> None:
 def test_an_unknown_user_is_refused(stack: LocalStack) -> None:
     port = stack.service("clickhouse").port
     with refused(516):
-        __import__("clickhouse_connect").get_client(host="127.0.0.1", port=port, username="bob")
+        clickhouse_connect.get_client(host="127.0.0.1", port=port, username="bob")
 
 
 def test_finance_reads_and_cannot_write_or_reach_outside(stack: LocalStack, client: Client) -> None:
     client.command("CREATE TABLE t (a UInt32) ENGINE = MergeTree ORDER BY a")
     client.insert("t", [[1]])
     port = stack.service("clickhouse").port
-    finance = __import__("clickhouse_connect").get_client(
+    finance = clickhouse_connect.get_client(
         host="127.0.0.1", port=port, username="finance", database="test"
     )
 
@@ -210,6 +216,15 @@ def test_an_external_table_can_be_joined(client: Client) -> None:
     result = client.query("SELECT v FROM prices WHERE k = 2", external_data=external)
 
     assert result.result_rows == [("b",)]
+
+
+def test_statements_that_describe_return_their_text(client: Client) -> None:
+    client.command("CREATE TABLE t (a UInt8) ENGINE = MergeTree ORDER BY a")
+
+    assert "ENGINE = MergeTree" in str(client.command("SHOW CREATE TABLE t"))
+    assert client.query("DESCRIBE TABLE t").result_rows[0][:2] == ("a", "UInt8")
+    assert client.command("EXISTS TABLE t") == 1
+    assert "ReadFrom" in str(client.command("EXPLAIN SELECT 1"))
 
 
 def test_arrow_comes_back(client: Client) -> None:

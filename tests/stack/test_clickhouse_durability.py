@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import random
 import threading
-import time
 from collections.abc import Callable
 
 from clickhouse_connect.driver.client import Client
@@ -20,7 +19,6 @@ ROWS_PER_INSERT = 200
 def test_no_acknowledged_insert_is_lost_by_ten_kills(
     fragile_stack: LocalStack, connect: Connect
 ) -> None:
-    print(f"seed {SEED}")
     source = random.Random(SEED)
     fragile_stack.up(["clickhouse"])
     service = fragile_stack.service("clickhouse")
@@ -37,10 +35,10 @@ def test_no_acknowledged_insert_is_lost_by_ten_kills(
             delay_s=source.uniform(0.05, 0.4),
         )
         service.start()
-        assert_kept(fragile_stack, connect, acknowledged)
+        assert_kept(fragile_stack, connect, acknowledged=acknowledged)
     service.stop()
     service.start()
-    assert_kept(fragile_stack, connect, acknowledged)
+    assert_kept(fragile_stack, connect, acknowledged=acknowledged)
     assert len(acknowledged) > KILLS * 5
 
 
@@ -53,8 +51,7 @@ def insert_until_killed(
     delay_s: float,
 ) -> int:
     """Insert numbered batches until the server dies; the number of the next batch."""
-    service = stack.service("clickhouse")
-    killer = threading.Thread(target=lambda: (time.sleep(delay_s), service.kill()))
+    killer = threading.Timer(delay_s, stack.service("clickhouse").kill)
     batch = first
     with connect(stack, query_retries=0) as client:
         killer.start()
@@ -69,10 +66,10 @@ def insert_until_killed(
     return batch
 
 
-def assert_kept(stack: LocalStack, connect: Connect, acknowledged: set[int]) -> None:
+def assert_kept(stack: LocalStack, connect: Connect, *, acknowledged: set[int]) -> None:
     with connect(stack) as client:
         rows = client.query("SELECT batch, count() FROM t GROUP BY batch").result_rows
     complete = {batch for batch, count in rows if count == ROWS_PER_INSERT}
     lost = acknowledged - complete
-    assert not lost, f"acknowledged and lost: {sorted(lost)}"
+    assert not lost, f"seed {SEED}: acknowledged and lost: {sorted(lost)}"
     assert len(complete) == len(rows), "a batch may be there or not, never in part"

@@ -48,7 +48,7 @@ def test_every_type_we_use_comes_back_from_a_native_insert(client: Client, table
 
 def as_arrow() -> pa.Table:
     # ClickHouse keeps integers little-endian: so must sixteen bytes that become one.
-    identity = int(ROW[0]).to_bytes(16, "little")  # type: ignore[call-overload]
+    identity = int(ROW[0]).to_bytes(16, "little")
     return pa.table(
         {
             "identity": pa.array([identity], pa.binary(16)),

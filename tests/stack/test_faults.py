@@ -7,14 +7,17 @@ import pytest
 import redis
 from clickhouse_connect.driver.client import Client
 from confluent_kafka import Consumer, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
-from deploy.localstack.errors import ServiceFailed
+from deploy.localstack.errors import ServiceFailedError
 from deploy.localstack.stack import LocalStack
 
 Connect = Callable[..., Client]
 
-QUIET = {"log_level": 0}
+
+def broker(stack: LocalStack) -> dict[str, str | int | float | bool]:
+    return {"bootstrap.servers": stack.env()["KAFKA_BOOTSTRAP_SERVERS"], "log_level": 0}
 
 
 @pytest.mark.parametrize("name", ["kafka", "redis", "clickhouse"])
@@ -57,7 +60,7 @@ def test_a_paused_service_can_be_stopped(fragile_stack: LocalStack) -> None:
 
 
 def test_a_service_that_does_not_run_cannot_be_killed(fragile_stack: LocalStack) -> None:
-    with pytest.raises(ServiceFailed, match="redis is not running"):
+    with pytest.raises(ServiceFailedError, match="redis is not running"):
         fragile_stack.service("redis").kill()
 
 
@@ -80,6 +83,16 @@ def test_wiping_redis_empties_it_and_changes_nothing_else(
         assert client.query("SELECT a FROM kept").result_rows == [(7,)]
 
 
+def test_a_wiped_clickhouse_comes_back_empty(stack: LocalStack, connect: Connect) -> None:
+    with connect(stack) as client:
+        client.command("CREATE OR REPLACE TABLE gone (a UInt8) ENGINE = MergeTree ORDER BY a")
+
+    stack.service("clickhouse").wipe()
+
+    with connect(stack) as client:
+        assert client.command("EXISTS TABLE gone") == 0
+
+
 def test_acknowledged_redis_writes_survive_a_kill(stack: LocalStack) -> None:
     with redis.Redis.from_url(stack.env()["REDIS_URL"]) as client:
         for number in range(1000):
@@ -93,7 +106,7 @@ def test_acknowledged_redis_writes_survive_a_kill(stack: LocalStack) -> None:
 
 
 def test_acknowledged_kafka_messages_survive_a_kill_and_not_a_wipe(stack: LocalStack) -> None:
-    bootstrap = {"bootstrap.servers": stack.env()["KAFKA_BOOTSTRAP_SERVERS"], **QUIET}
+    bootstrap = broker(stack)
     admin = AdminClient(bootstrap)
     for created in admin.create_topics([NewTopic("usage", 1, 1)]).values():
         created.result()
@@ -115,7 +128,7 @@ def test_acknowledged_kafka_messages_survive_a_kill_and_not_a_wipe(stack: LocalS
 
 
 def test_kafka_creates_no_topic_by_itself(stack: LocalStack) -> None:
-    bootstrap = {"bootstrap.servers": stack.env()["KAFKA_BOOTSTRAP_SERVERS"], **QUIET}
+    bootstrap = broker(stack)
 
     topic = AdminClient(bootstrap).list_topics("not-created", timeout=5).topics["not-created"]
 

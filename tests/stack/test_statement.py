@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from deploy.localstack.clickhouse.faults import ClickHouseFault
+from deploy.localstack.clickhouse.faults import ClickHouseError
 from deploy.localstack.clickhouse.statement import (
     InsertData,
     Statement,
@@ -58,7 +58,7 @@ def test_other_statements_have_no_data(head: bytes) -> None:
 
 
 def test_an_insert_that_selects_from_its_data_is_refused() -> None:
-    with pytest.raises(ClickHouseFault) as caught:
+    with pytest.raises(ClickHouseError) as caught:
         find_insert_data(b"INSERT INTO t SELECT a FROM input('a Int8') FORMAT CSV\n1")
 
     assert caught.value.code == 48
@@ -67,14 +67,14 @@ def test_an_insert_that_selects_from_its_data_is_refused() -> None:
 @pytest.mark.parametrize(
     ("sql", "expected"),
     [
-        (b"SELECT 1", Statement(is_read=True, format_name=None)),
-        (b"select 1 format JSON ;", Statement(is_read=True, format_name="JSON")),
-        (b"(SELECT 1) FORMAT CSV", Statement(is_read=True, format_name="CSV")),
-        (b"SELECT 1 FORMAT CSV SETTINGS a = 1", Statement(is_read=True, format_name="CSV")),
-        (b"SELECT format AS f", Statement(is_read=True, format_name=None)),
-        (b"SELECT 'FORMAT CSV' -- FORMAT X", Statement(is_read=True, format_name=None)),
-        (b"CREATE TABLE t (a Int8)", Statement(is_read=False, format_name=None)),
-        (b"INSERT INTO t VALUES (';')", Statement(is_read=False, format_name=None)),
+        (b"SELECT 1", Statement(is_select=True, format_name=None)),
+        (b"select 1 format JSON ;", Statement(is_select=True, format_name="JSON")),
+        (b"(SELECT 1) FORMAT CSV", Statement(is_select=True, format_name="CSV")),
+        (b"SELECT 1 FORMAT CSV SETTINGS a = 1", Statement(is_select=True, format_name="CSV")),
+        (b"SELECT format AS f", Statement(is_select=True, format_name=None)),
+        (b"SELECT 'FORMAT CSV' -- FORMAT X", Statement(is_select=True, format_name=None)),
+        (b"CREATE TABLE t (a Int8)", Statement(is_select=False, format_name=None)),
+        (b"INSERT INTO t VALUES (';')", Statement(is_select=False, format_name=None)),
     ],
 )
 def test_the_format_of_a_statement_is_its_last_clause(sql: bytes, expected: Statement) -> None:
@@ -82,5 +82,5 @@ def test_the_format_of_a_statement_is_its_last_clause(sql: bytes, expected: Stat
 
 
 def test_two_statements_in_one_request_are_refused() -> None:
-    with pytest.raises(ClickHouseFault, match="Multi-statements"):
+    with pytest.raises(ClickHouseError, match="Multi-statements"):
         examine(b"SELECT 1; DROP TABLE t")

@@ -11,7 +11,7 @@ import pytest
 from loadtest.oracle import Difference, await_accounted, compare, differences_table, settle
 from loadtest.outcome import CONFLICT_CODE, Outcome, Total, TotalKey, load_outcome
 from loadtest.plan import Plan
-from loadtest.summary import summary_line
+from loadtest.summary import summary_line, summary_table
 from loadtest.workload import Workload
 
 _NOON = 1_767_268_800
@@ -133,3 +133,10 @@ def test_the_summary_line_holds_every_number_once() -> None:
     assert summary_line("DEMO OK", _TRUTH, 12.34) == (
         "DEMO OK events=11 accepted=3 duplicates=2 conflicts=1 rejected=4 late=1 seconds=12.3"
     )
+
+
+def test_what_is_not_known_to_the_truth_is_not_shown() -> None:
+    unknown = replace(_TRUTH, late=None)
+    assert "late" not in summary_line("CHECK OK", unknown, 1)
+    shown = summary_table(unknown, _TRUTH, "title").row_count
+    assert shown == summary_table(_TRUTH, _TRUTH, "title").row_count - 1

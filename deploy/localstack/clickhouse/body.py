@@ -30,11 +30,11 @@ class Body:
         self._pieces = _gather(_decode(self._raw, encoding))
 
     def head(self) -> bytes:
-        """The first piece: the whole body when it is short; empty at the end."""
+        """Read the first piece: the whole body when it is short; empty at the end."""
         return next(self._pieces, b"")
 
     def pieces(self) -> Iterator[bytes]:
-        """The pieces not read yet, each at most a few MiB."""
+        """Read the pieces not read yet, each at most a few MiB."""
         return self._pieces
 
     def skip(self) -> None:
@@ -51,7 +51,8 @@ def _read_raw(source: BufferedIOBase, headers: Message) -> Iterator[bytes]:
     while remaining > 0:
         piece = source.read(min(remaining, PIECE_BYTES))
         if not piece:
-            raise ConnectionResetError("the client went away in the middle of its request")
+            message = "the client went away in the middle of its request"
+            raise ConnectionResetError(message)
         remaining -= len(piece)
         yield piece
 
@@ -65,7 +66,8 @@ def _read_chunked(source: BufferedIOBase) -> Iterator[bytes]:
             return
         chunk = source.read(size)
         if len(chunk) < size:
-            raise ConnectionResetError("the client went away in the middle of a chunk")
+            message = "the client went away in the middle of a chunk"
+            raise ConnectionResetError(message)
         source.readline(16)
         yield chunk
 

@@ -108,7 +108,7 @@ class Engine:
 
     @contextlib.contextmanager
     def session(self) -> Iterator[Session]:
-        """A fresh session (0.2 ms), so that no request sees settings of another."""
+        """Open a fresh session (0.2 ms): no request sees the settings of another."""
         connection = Connection(self._where)
         try:
             yield Session(connection)

@@ -23,7 +23,7 @@ _STREAMABLE = frozenset(
 def execute(session: Session, request: Request, *, body: Body, reply: Reply) -> None:
     """Run the request's query, which may begin in the URL and continue in the body.
 
-    Raises ClickHouseFault; whether the answer has begun by then, `reply` knows.
+    Raises ClickHouseError; whether the answer has begun by then, `reply` knows.
     """
     head = body.head()
     text = b"\n".join(part for part in (request.query.encode(), head) if part)
@@ -46,7 +46,7 @@ def execute(session: Session, request: Request, *, body: Body, reply: Reply) -> 
 
 
 def read_all(body: Body) -> bytes:
-    """What is left of the body. Raises ClickHouseFault when that is too much to hold."""
+    """Read what is left of the body. Raises ClickHouseError when that is too much to hold."""
     pieces = []
     size = 0
     for piece in body.pieces():
@@ -73,7 +73,7 @@ def _run_statement(session: Session, text: bytes, *, request: Request, reply: Re
     statement = examine(text)
     sql = _decode(text)
     format_name = statement.format_name or request.default_format
-    if statement.is_read and format_name in _STREAMABLE and not request.waits_for_end:
+    if statement.is_select and format_name in _STREAMABLE and not request.waits_for_end:
         with contextlib.closing(session.stream(sql, format_name)) as blocks:
             reply.stream(
                 blocks,

@@ -26,7 +26,7 @@ def without_table_parameters(target: str, form: Form) -> str:
 def load_external_tables(session: Session, target: str, form: Form) -> None:
     """Make every file of the form a temporary table, gone with the session.
 
-    Raises ClickHouseFault when a table is not described or does not fit its description.
+    Raises ClickHouseError when a table is not described or does not fit its description.
     """
     described = {**dict(_parameters(target)), **form.fields}
     for name, content in form.files.items():

@@ -34,7 +34,7 @@ _STATUS_BY_CODE: dict[int, HTTPStatus] = {
 }
 
 
-class ClickHouseFault(Exception):
+class ClickHouseError(Exception):
     """One failed request: `code` is ClickHouse's, `text` is the whole body of the answer."""
 
     def __init__(self, code: int, text: str) -> None:
@@ -48,16 +48,16 @@ class ClickHouseFault(Exception):
         return _STATUS_BY_CODE.get(self.code, HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
-def fault(kind: tuple[int, str], sentence: str) -> ClickHouseFault:
-    """A fault of our own, in ClickHouse's wording."""
+def fault(kind: tuple[int, str], sentence: str) -> ClickHouseError:
+    """Make an error of our own, in ClickHouse's wording."""
     code, name = kind
-    return ClickHouseFault(code, f"Code: {code}. DB::Exception: {sentence} ({name})")
+    return ClickHouseError(code, f"Code: {code}. DB::Exception: {sentence} ({name})")
 
 
-def from_engine(error: Exception) -> ClickHouseFault:
-    """The fault behind an exception of the engine, without the engine's own wrapping."""
+def from_engine(error: Exception) -> ClickHouseError:
+    """Take the error out of an exception of the engine, without the engine's own wrapping."""
     text = _VERSION_NOTE.sub("", str(error))
     found = _CODE.search(text)
     if found is None:
         return fault(UNKNOWN_TO_US, text or type(error).__name__)
-    return ClickHouseFault(int(found.group(1)), text[found.start() :])
+    return ClickHouseError(int(found.group(1)), text[found.start() :])

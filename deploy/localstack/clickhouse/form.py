@@ -27,7 +27,7 @@ def is_form(headers: Message) -> bool:
 
 
 def read_form(headers: Message, body: bytes) -> Form:
-    """Read a complete form. Raises ClickHouseFault when it has no boundary."""
+    """Read a complete form. Raises ClickHouseError when it has no boundary."""
     boundary = headers.get_boundary()
     if not boundary:
         raise fault(SYNTAX_ERROR, "multipart/form-data without a boundary")

@@ -17,7 +17,7 @@ from deploy.localstack.clickhouse.body import Body
 from deploy.localstack.clickhouse.engine import Session
 from deploy.localstack.clickhouse.execution import execute, read_all
 from deploy.localstack.clickhouse.external import load_external_tables, without_table_parameters
-from deploy.localstack.clickhouse.faults import ClickHouseFault
+from deploy.localstack.clickhouse.faults import ClickHouseError
 from deploy.localstack.clickhouse.form import Form, is_form, read_form
 from deploy.localstack.clickhouse.reply import Reply
 from deploy.localstack.clickhouse.request import READ_ONLY_USERS, Request, read_request
@@ -47,7 +47,7 @@ class ClickHouseHandler(BaseHTTPRequestHandler):
         """Serve a POST."""
         self._serve()
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, *_: object) -> None:
         """Say nothing: the program that sent the request tells what went wrong."""
 
     def _serve(self) -> None:
@@ -80,14 +80,14 @@ class ClickHouseHandler(BaseHTTPRequestHandler):
             query_id = request.query_id
             with self._session(request, form) as session:
                 execute(session, request, body=body, reply=reply)
-        except ClickHouseFault as failure:
+        except ClickHouseError as failure:
             # What is left of the body is read first: closing on it would destroy the answer.
             body.skip()
             reply.fail(failure, version=self.server.engine.version, query_id=query_id)
 
     @contextlib.contextmanager
     def _session(self, request: Request, form: Form) -> Iterator[Session]:
-        """A session as the request wants it; what makes it read-only comes last."""
+        """Open a session as the request wants it; what makes it read-only comes last."""
         settings = dict(request.settings)
         readonly = settings.pop("readonly", "0")
         if request.is_get and readonly == "0":

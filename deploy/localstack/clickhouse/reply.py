@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import json
 import secrets
 import zlib
@@ -15,7 +16,7 @@ from typing import Any
 import lz4.frame
 import zstandard
 
-from deploy.localstack.clickhouse.faults import ClickHouseFault
+from deploy.localstack.clickhouse.faults import ClickHouseError
 
 _CONTENT_TYPES = {
     "TabSeparated": "text/tab-separated-values; charset=UTF-8",
@@ -46,6 +47,7 @@ class Summary:
     elapsed_ns: int = 0
 
     def header(self) -> str:
+        """Return the value of the header."""
         fields = {**self.__dict__, "total_rows_to_read": 0}
         return json.dumps({key: str(value) for key, value in fields.items()})
 
@@ -70,8 +72,8 @@ class Reply:
     def send(
         self, body: Any, *, format_name: str, query_id: str, accepts: str, summary: Summary
     ) -> None:
-        """A complete result; `body` is any bytes-like object."""
-        headers = self._result_headers(format_name, query_id)
+        """Send a complete result; `body` is bytes-like, and empty for what returns nothing."""
+        headers = self._result_headers(format_name if len(body) else None, query_id)
         headers["X-ClickHouse-Summary"] = summary.header()
         encoder = _choose_encoder(accepts) if len(body) else None
         if encoder is not None:
@@ -83,20 +85,18 @@ class Reply:
     def stream(
         self, pieces: Iterable[bytes], *, format_name: str, query_id: str, accepts: str
     ) -> None:
-        """A result in pieces. Headers go out with the first: until then an error is an error."""
-        started = False
-        for piece in pieces:
-            if not started:
-                self._start_stream(format_name, query_id, accepts)
-                started = True
+        """Send a result in pieces. Headers go out with the first: until then, errors are errors."""
+        # Asking for the first piece starts the query: it may raise before anything is sent.
+        remaining = iter(pieces)
+        first = next(remaining, b"")
+        self._start_stream(format_name=format_name, query_id=query_id, accepts=accepts)
+        for piece in itertools.chain([first], remaining):
             self._chunk(self._encoder.compress(piece) if self._encoder else piece)
-        if not started:
-            self._start_stream(format_name, query_id, accepts)
         self._chunk(self._encoder.finish() if self._encoder else b"")
         self._handler.wfile.write(b"0\r\n\r\n")
 
-    def fail(self, failure: ClickHouseFault, *, version: str, query_id: str) -> None:
-        """An error: a status and a text, or, when the result has begun, a marked ending."""
+    def fail(self, failure: ClickHouseError, *, version: str, query_id: str) -> None:
+        """Send an error: a status and a text or, when the result has begun, a marked ending."""
         text = f"{failure.text} (version {version})\n".encode()
         if self.is_started:
             self._fail_in_stream(text)
@@ -114,7 +114,7 @@ class Reply:
         self._handler.wfile.write(text)
 
     def say(self, text: str, status: HTTPStatus = HTTPStatus.OK) -> None:
-        """A short text outside the query interface."""
+        """Send a short text outside the query interface."""
         body = text.encode()
         self._start(status, {"Content-Type": _TEXT, "Content-Length": str(len(body))})
         self._handler.wfile.write(body)
@@ -133,7 +133,7 @@ class Reply:
         # No closing chunk: a client that ignores the mark still sees a broken answer.
         self._handler.close_connection = True
 
-    def _start_stream(self, format_name: str, query_id: str, accepts: str) -> None:
+    def _start_stream(self, *, format_name: str, query_id: str, accepts: str) -> None:
         headers = self._result_headers(format_name, query_id)
         self._tag = secrets.token_hex(8)
         headers["X-ClickHouse-Exception-Tag"] = self._tag
@@ -149,13 +149,14 @@ class Reply:
             self._handler.wfile.write(piece)
             self._handler.wfile.write(b"\r\n")
 
-    def _result_headers(self, format_name: str, query_id: str) -> dict[str, str]:
-        return {
-            "Content-Type": _content_type(format_name),
-            "X-ClickHouse-Format": format_name,
+    def _result_headers(self, format_name: str | None, query_id: str) -> dict[str, str]:
+        headers = {
+            "Content-Type": _content_type(format_name or "TabSeparated"),
             "X-ClickHouse-Query-Id": query_id,
             "X-ClickHouse-Timezone": self._timezone,
         }
+        # Clients take a format without a body for an empty result, not for "no result".
+        return headers | ({"X-ClickHouse-Format": format_name} if format_name else {})
 
     def _start(self, status: HTTPStatus, headers: Mapping[str, str]) -> None:
         self.is_started = True
@@ -172,7 +173,7 @@ def _content_type(format_name: str) -> str:
 
 
 def _choose_encoder(accepts: str) -> _Encoder | None:
-    """The cheapest encoding that the client accepts: on loopback, bytes cost less than CPU."""
+    """Choose the cheapest accepted encoding: on loopback, bytes cost less than CPU."""
     accepted = {part.split(";")[0].strip().lower() for part in accepts.split(",")}
     if "lz4" in accepted:
         frame = lz4.frame.LZ4FrameCompressor()

@@ -74,7 +74,7 @@ def read_request(
 ) -> Request:
     """Read the URL and the headers; `fields` are form fields, used like URL parameters.
 
-    Raises ClickHouseFault for an unknown user or a parameter that we do not serve.
+    Raises ClickHouseError for an unknown user or a parameter that we do not serve.
     """
     url = dict(parse_qsl(urlsplit(target).query, keep_blank_values=True))
     asked = {**url, **fields}

@@ -23,7 +23,7 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _BEFORE_DATA = re.compile(rb";?[ \t\f]*\r?\n?")
-_READS = frozenset({b"SELECT", b"WITH", b"SHOW", b"DESCRIBE", b"DESC", b"EXPLAIN", b"EXISTS"})
+_SELECTS = frozenset({b"SELECT", b"WITH"})
 
 
 @dataclass(frozen=True)
@@ -42,15 +42,15 @@ class InsertData:
 class Statement:
     """Any other statement: `format_name` is what its own FORMAT clause asks, if any."""
 
-    is_read: bool
+    is_select: bool
     format_name: str | None
 
 
 def find_insert_data(head: bytes) -> InsertData | None:
-    """The INSERT that `head` begins with, if data in a named format follows it.
+    """Find the INSERT that `head` begins with, if data in a named format follows it.
 
     `head` is the beginning of the statement, with at least everything before the data.
-    Raises ClickHouseFault for INSERT ... SELECT ... FROM input() FORMAT, which the embedded
+    Raises ClickHouseError for INSERT ... SELECT ... FROM input() FORMAT, which the embedded
     engine cannot stream.
     """
     tokens = _significant(head)
@@ -69,12 +69,12 @@ def find_insert_data(head: bytes) -> InsertData | None:
         if word in {b"SELECT", b"WITH"}:
             selects = True
         if word == b"FORMAT" and not selects:
-            return _insert_before(head, token, next(tokens, None))
+            return _insert_before(head, token, name=next(tokens, None))
     return None
 
 
 def examine(sql: bytes) -> Statement:
-    """What a complete statement is. Raises ClickHouseFault when it is more than one."""
+    """Tell what a complete statement is. Raises ClickHouseError when it is more than one."""
     first: bytes | None = None
     previous: bytes | None = None
     format_name: str | None = None
@@ -86,7 +86,7 @@ def examine(sql: bytes) -> Statement:
         if first is None and word is not None:
             first = word
             if word == b"INSERT":  # its values may be long, and it has no format
-                return Statement(is_read=False, format_name=None)
+                return Statement(is_select=False, format_name=None)
         is_ended = token.group() == b";"
         if format_name is None and previous == b"FORMAT" and word is not None:
             format_name = token.group().decode()
@@ -95,11 +95,11 @@ def examine(sql: bytes) -> Statement:
             in_settings = word == b"SETTINGS"
             format_name = format_name if in_settings else None
         previous = word
-    return Statement(is_read=first in _READS, format_name=format_name)
+    return Statement(is_select=first in _SELECTS, format_name=format_name)
 
 
 def _insert_before(
-    head: bytes, token: re.Match[bytes], name: re.Match[bytes] | None
+    head: bytes, token: re.Match[bytes], *, name: re.Match[bytes] | None
 ) -> InsertData | None:
     if name is None or _upper(name) in {None, b"VALUES"}:
         return None

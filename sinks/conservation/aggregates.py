@@ -1,0 +1,23 @@
+"""How raw events add up to one window, in SQL: the same folds as the ledger's, written anew.
+
+Sums are taken in 256 bits: ClickHouse adds Decimal(38) in 128 bits and wraps around silently.
+"""
+
+#: The window of an event: `DateTime` in UTC.
+WINDOW_START = "toDateTime(toStartOfHour(occurred_at, 'UTC'), 'UTC')"
+
+#: s sum, n events, l late, u counted once, m max, v latest, f first, t last, vi latest's identity.
+RAW_COLUMNS = """
+                   sum(toDecimal256(quantity, 12)) AS s, count() AS n, countIf(late) AS l,
+                   countIf(counted) AS u, toDecimal256(max(quantity), 12) AS m,
+                   toDecimal256(argMax(quantity, (occurred_at, identity)), 12) AS v,
+                   min(occurred_at) AS f, max(occurred_at) AS t,
+                   argMax(identity, (occurred_at, identity)) AS vi"""
+
+
+def expected_quantity(aggregation: str) -> str:
+    """SQL for the window's quantity by the aggregation that the expression names."""
+    return f"""multiIf(
+               {aggregation} = 'count', toDecimal256(r_events, 12),
+               {aggregation} = 'unique_count', toDecimal256(r_counted, 12),
+               {aggregation} = 'max', r_max, {aggregation} = 'latest', r_latest, r_sum)"""

@@ -1,0 +1,133 @@
+"""The consumer group as an operator sees it: members, offsets, and setting one back."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import (
+    ConsumerGroupState,
+    ConsumerGroupTopicPartitions,
+    KafkaException,
+    TopicCollection,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from metering.errors import DependencyDown, OffsetsNotThere, PermanentError
+
+_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionLag:
+    """One partition of the group's topic; `committed` is None before the first commit."""
+
+    partition: int
+    low: int
+    high: int
+    committed: int | None
+
+    @property
+    def lag(self) -> int:
+        """Records that are not committed yet."""
+        start = self.low if self.committed is None else self.committed
+        return max(self.high - start, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class GroupView:
+    """Members of the group and the partitions of its topic, in order."""
+
+    state: str
+    members: int
+    partitions: list[PartitionLag]
+
+
+class ConsumerGroup:
+    """One group on one topic."""
+
+    def __init__(self, config: dict[str, Any], group: str, topic: str) -> None:
+        """`config` holds the shared Kafka properties; nothing is asked yet."""
+        self._admin = AdminClient({**config, "socket.timeout.ms": 8000})
+        self._group = group
+        self._topic = topic
+
+    def view(self) -> GroupView:
+        """What it is now. Raises `DependencyDown`."""
+        state, members = self._members()
+        try:
+            found = self._admin.describe_topics(
+                TopicCollection([self._topic]), request_timeout=_TIMEOUT_S
+            )
+            topic = found[self._topic].result(_TIMEOUT_S)
+            places = [TopicPartition(self._topic, p.id) for p in topic.partitions]
+            low, high = self._ends(places, OffsetSpec.earliest()), self._ends(
+                places, OffsetSpec.latest()
+            )
+            committed = self._committed(places)
+        except (KafkaException, TimeoutError) as error:
+            raise _down(error) from error
+        lags = [
+            PartitionLag(p.partition, low[p.partition], high[p.partition], committed[p.partition])
+            for p in places
+        ]
+        return GroupView(state, members, sorted(lags, key=lambda lag: lag.partition))
+
+    def set_back(self, partition: int, offset: int) -> None:
+        """Make the group resume a partition at `offset`, which only works without members.
+
+        Raises `PermanentError` while workers run, `OffsetsNotThere` when the log does not hold
+        the offset, `DependencyDown`.
+        """
+        view = self.view()
+        if view.members:
+            msg = (
+                f"group {self._group}: expected no members, got {view.members}. Stop the workers, "
+                "then repeat this; start them again afterwards"
+            )
+            raise PermanentError(msg)
+        log = next((each for each in view.partitions if each.partition == partition), None)
+        if log is None or not log.low <= offset <= log.high:
+            held = "no such partition" if log is None else f"offsets {log.low} to {log.high - 1}"
+            msg = f"{self._topic}[{partition}]: expected the log to hold {offset}, got {held}"
+            raise OffsetsNotThere(msg)
+        place = TopicPartition(self._topic, partition, offset)
+        wanted = [ConsumerGroupTopicPartitions(self._group, [place])]
+        try:
+            futures = self._admin.alter_consumer_group_offsets(wanted, request_timeout=_TIMEOUT_S)
+            for done in futures[self._group].result(_TIMEOUT_S).topic_partitions:
+                if done.error is not None:
+                    raise KafkaException(done.error)
+        except (KafkaException, TimeoutError) as error:
+            raise _down(error) from error
+
+    def _members(self) -> tuple[str, int]:
+        try:
+            futures = self._admin.describe_consumer_groups(
+                [self._group], request_timeout=_TIMEOUT_S
+            )
+            found = futures[self._group].result(_TIMEOUT_S)
+        except (KafkaException, TimeoutError) as error:
+            raise _down(error) from error
+        state = ConsumerGroupState.DEAD if found.state is None else found.state
+        return state.name.lower().replace("_", " "), len(found.members)
+
+    def _ends(self, places: list[TopicPartition], spec: OffsetSpec) -> dict[int, int]:
+        futures = self._admin.list_offsets(dict.fromkeys(places, spec), request_timeout=_TIMEOUT_S)
+        return {
+            place.partition: future.result(_TIMEOUT_S).offset for place, future in futures.items()
+        }
+
+    def _committed(self, places: list[TopicPartition]) -> dict[int, int | None]:
+        wanted = [ConsumerGroupTopicPartitions(self._group, places)]
+        futures = self._admin.list_consumer_group_offsets(wanted, request_timeout=_TIMEOUT_S)
+        found = futures[self._group].result(_TIMEOUT_S).topic_partitions
+        offsets = {place.partition: place.offset for place in found}
+        return {
+            place.partition: offset if (offset := offsets.get(place.partition, -1)) >= 0 else None
+            for place in places
+        }
+
+
+def _down(error: Exception) -> DependencyDown:
+    reason = error.args[0].str() if isinstance(error, KafkaException) else "no answer in time"
+    return DependencyDown(f"Kafka cannot serve now: {reason}")

@@ -1,0 +1,147 @@
+"""Adopting the dedup memory, step by step as `sinks/dedup_adopt.py` and `dedup_rebuild.py` do."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from metering.errors import DependencyDown
+from metering.value_identity import value_identity
+
+from simulator.clickhouse_model import RawRow
+from simulator.clickhouse_reads import SimReads, month_of, value_of
+from simulator.redis_model import LOSABLE_MS, SHARDS, RedisServer, SimDedupStore
+from simulator.turns import Turns
+
+T = TypeVar("T")
+SEED = 7
+LOCK_MS = 60_000
+TAIL_MS = 3 * LOSABLE_MS
+
+
+class Adopter:
+    """One attempt after the other until a memory is in force."""
+
+    def __init__(
+        self, turns: Turns, redis: RedisServer, reads: SimReads, *, window_ms: int,
+        store: type[SimDedupStore] = SimDedupStore,
+    ) -> None:  # fmt: skip
+        self._turns = turns
+        self._redis = redis
+        self._reads = reads
+        self._window_ms = window_ms
+        self._store = store
+
+    def adopt(self) -> SimDedupStore:
+        """The memory in force; raises `DependencyDown` when another worker rebuilds."""
+        for _ in range(20):
+            record = self._reads.recorded_memory()
+            run = self._ask(lambda: self._redis.run)
+            if record is not None and self._is_whole(record[0]):
+                if record[1] == run:
+                    return self._attach(record[0], run)
+                self._rebuild_locked(whole=False)
+            else:
+                self._rebuild_locked(whole=True)
+        msg = "never in force"
+        raise DependencyDown(msg)
+
+    def _attach(self, marker: str, run: int) -> SimDedupStore:
+        born = self._ask(lambda: self._redis.shards[0].state.get("born"))
+        return self._store(
+            self._turns, self._redis, window_ms=self._window_ms, marker=marker, run=run,
+            complete=born == "empty",
+        )  # fmt: skip
+
+    def _is_whole(self, marker: str) -> bool:
+        return all(
+            self._ask(lambda shard=shard: self._redis.shards[shard].state.get("marker")) == marker
+            for shard in range(SHARDS)
+        )
+
+    def _rebuild_locked(self, *, whole: bool) -> None:
+        token = f"{self._turns.rng.getrandbits(64):x}"
+        if not self._ask(lambda: self._lock(token)):
+            msg = "another worker is rebuilding"
+            raise DependencyDown(msg)
+        try:
+            self._rebuild(token, whole=whole)
+        finally:
+            self._ask(self._unlock)
+
+    def _rebuild(self, token: str, *, whole: bool) -> None:
+        run = self._ask(lambda: self._redis.run)
+        for shard in range(SHARDS):
+            self._ask(lambda shard=shard: self._redis.put(shard, "marker", None))
+        if whole:
+            for shard in range(SHARDS):
+                self._ask(lambda shard=shard: self._redis.clear(shard))
+        for shard in range(SHARDS):
+            self._ask(lambda shard=shard: self._redis.put(shard, "rebuild", token))
+        count = self._restore(token, whole=whole)
+        marker = f"{self._turns.rng.getrandbits(64):x}"
+        self._reads.record_memory(marker, run)
+        for shard in range(SHARDS):
+            self._ask(
+                lambda shard=shard: self._put_in_force(shard, marker, whole=whole, count=count)
+            )
+
+    def _put_in_force(self, shard: int, marker: str, *, whole: bool, count: int) -> None:
+        self._redis.put(shard, "marker", marker)
+        if whole:
+            self._redis.put(shard, "born", "rebuilt" if count else "empty")
+        self._redis.put(shard, "rebuild", None)
+
+    def _restore(self, token: str, *, whole: bool) -> int:
+        held = self._ask(lambda: self._redis.shards[0].state.get("newest", 0))
+        newest = max(held, self._reads.newest_record_ms() // self._window_ms)
+        if whole:
+            for shard in range(SHARDS):
+                self._ask(lambda shard=shard: self._redis.put(shard, "newest", newest))
+                self._ask(lambda shard=shard: self._redis.put(shard, "since", max(newest - 1, 0)))
+            since_ms = (newest - 1) * self._window_ms
+            rows = self._reads.raw(lambda row, _at_ms: row.record_ms >= since_ms)
+        else:
+            since_ms = self._turns.now_ms - TAIL_MS
+            rows = self._reads.raw(lambda _row, at_ms: at_ms >= since_ms)
+        for shard in range(SHARDS):
+            self._ask(lambda shard=shard: self._restore_shard(shard, token, newest, rows))
+        if self._ask(lambda: self._redis.lock is None or self._redis.lock[0] != token):
+            msg = "the rebuild lock was lost"
+            raise DependencyDown(msg)
+        return len(rows)
+
+    def _restore_shard(self, shard: int, token: str, newest: int, rows: list[RawRow]) -> None:
+        if self._redis.shards[shard].state.get("rebuild") != token:
+            msg = "another worker started to rebuild"
+            raise DependencyDown(msg)
+        for row in rows:
+            window = min(max(row.record_ms // self._window_ms, newest - 1, 0), newest)
+            owner = (row.partition, row.offset, row.index)
+            claims = [(row.identity, row.digest & 0xFFFFFF)]
+            if row.meter == "m_unique" and row.counted:
+                month = month_of(row.occurred_us)
+                key = (row.customer, row.meter, row.group, month, value_of(row))
+                claims.append((value_identity(SEED, *key), 0))
+            for identity, digest in claims:
+                if identity[0] % SHARDS == shard:
+                    self._redis.claim_one(shard, window, identity, (*owner, digest))
+
+    def _lock(self, token: str) -> bool:
+        held = self._redis.lock
+        if held is not None and held[1] > self._turns.now_ms:
+            return False
+        self._redis.lock = (token, self._turns.now_ms + LOCK_MS)
+        return True
+
+    def _unlock(self) -> None:
+        self._redis.lock = None
+
+    def _ask(self, do: Callable[[], T]) -> T:
+        def round_trip() -> T:
+            if self._turns.strikes("redis_refused"):
+                raise DependencyDown("redis")
+            answer = do()
+            if self._turns.strikes("redis_reply_lost"):
+                raise DependencyDown("redis")
+            return answer
+
+        return self._turns.call(round_trip)

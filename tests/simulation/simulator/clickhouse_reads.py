@@ -1,0 +1,176 @@
+"""What the steps ask ClickHouse: stored totals, owners in raw history, progress."""
+
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from metering.errors import DependencyDown
+from metering.history import Owner
+from metering.period import period_end
+from metering.totals import (
+    StoredPartition,
+    StoredUnit,
+    StoredWindow,
+    UnitKey,
+    WindowKey,
+)
+
+from simulator.clickhouse_model import ClickHouseServer, RawRow, Tables, TotalsRow
+from simulator.traffic import STREAM
+from simulator.turns import Turns
+
+T = TypeVar("T")
+ValueKey = tuple[str, str, str, int, str]
+
+
+class SimReads:
+    """A `TotalsStore` and a `History`, and what `Progress` tells, over one server."""
+
+    def __init__(self, turns: Turns, server: ClickHouseServer) -> None:
+        self._turns = turns
+        self._server = server
+
+    def partition(self, stream: str, partition: int) -> StoredPartition:
+        """`TotalsStore.partition`."""
+        assert stream == STREAM
+        return self._ask(lambda tables: _partition(_rows_of(tables, partition)))
+
+    def units(self, stream: str, partition: int, keys: list[UnitKey]) -> dict[UnitKey, StoredUnit]:
+        """`TotalsStore.units`: one query per period, as there."""
+        assert stream == STREAM
+        found: dict[UnitKey, StoredUnit] = {}
+        for start in sorted({key.period_start for key in keys}):
+            some = {key for key in keys if key.period_start == start}
+            found |= self._ask(
+                lambda tables, some=some, start=start: _units(
+                    _rows_of(tables, partition), some, start
+                )
+            )
+        return found
+
+    def windows(
+        self, stream: str, partition: int, keys: list[WindowKey]
+    ) -> dict[WindowKey, StoredWindow]:
+        """`TotalsStore.windows`."""
+        assert stream == STREAM
+        return self._ask(lambda tables: _windows(tables, partition, keys))
+
+    def owners(self, wanted: list[tuple[str, str, bytes]]) -> dict[bytes, Owner]:
+        """`History.owners`."""
+        found = self._ask(lambda tables: [tables.raw.get(key) for key in wanted])
+        return {entry[0].identity: _owner(entry[0]) for entry in found if entry is not None}
+
+    def counted_values(
+        self, wanted: list[ValueKey], dimensions: dict[str, str]
+    ) -> dict[ValueKey, Owner]:
+        """`History.counted_values`."""
+        assert dimensions
+        return self._ask(lambda tables: _counted_values(tables, set(wanted)))
+
+    def next_offset(self, stream: str, partition: int) -> int | None:
+        """`Progress.next_offset`."""
+        assert stream == STREAM
+        return self._ask(
+            lambda tables: tables.watermarks[partition][1]
+            if partition in tables.watermarks else None
+        )  # fmt: skip
+
+    def raw(self, condition: Callable[[RawRow, int], bool]) -> list[RawRow]:
+        """Rows of raw history, FINAL; the second argument is when a row was inserted."""
+        return self._ask(
+            lambda tables: [row for row, at_ms in tables.raw.values() if condition(row, at_ms)]
+        )
+
+    def newest_record_ms(self) -> int:
+        """The greatest record time in raw history."""
+        return self._ask(
+            lambda tables: max((row.record_ms for row, _ in tables.raw.values()), default=0)
+        )
+
+    def recorded_memory(self) -> tuple[str, int] | None:
+        """Marker and run of the newest memory."""
+        return self._ask(lambda tables: tables.memories[-1] if tables.memories else None)
+
+    def record_memory(self, marker: str, run: int) -> None:
+        """Insert into `dedup_memories`."""
+        self._ask(lambda tables: tables.memories.append((marker, run)))
+
+    def _ask(self, query: Callable[[Tables], T]) -> T:
+        def round_trip() -> T:
+            if self._turns.strikes("query_refused"):
+                raise DependencyDown("clickhouse")
+            answer = query(self._server.tables)
+            if self._turns.strikes("query_reply_lost"):
+                raise DependencyDown("clickhouse")
+            return answer
+
+        return self._turns.call(round_trip)
+
+
+def _rows_of(tables: Tables, partition: int) -> list[TotalsRow]:
+    return [row for row in tables.totals.values() if row.partition == partition]
+
+
+def _partition(rows: list[TotalsRow]) -> StoredPartition:
+    return StoredPartition(
+        max((row.absorbed for row in rows), default=-1),
+        max((row.window for row in rows), default=-1),
+    )
+
+
+def _units(rows: list[TotalsRow], keys: set[UnitKey], start: int) -> dict[UnitKey, StoredUnit]:
+    end = period_end(start)
+    by_key: dict[UnitKey, list[TotalsRow]] = {}
+    for row in rows:
+        key = UnitKey(row.customer, row.meter, row.group, start)
+        if start <= row.window < end and key in keys:
+            by_key.setdefault(key, []).append(row)
+    return {key: _unit(some) for key, some in by_key.items()}
+
+
+def _unit(rows: list[TotalsRow]) -> StoredUnit:
+    latest = max(rows, key=lambda row: (row.last_us, row.last_identity))
+    return StoredUnit(
+        max(row.absorbed for row in rows), max(row.window for row in rows),
+        sum(row.units for row in rows), max(row.units for row in rows),
+        latest.units, latest.last_us, latest.last_identity,
+    )  # fmt: skip
+
+
+def _windows(
+    tables: Tables, partition: int, keys: Iterable[WindowKey]
+) -> dict[WindowKey, StoredWindow]:
+    found: dict[WindowKey, StoredWindow] = {}
+    for key in keys:
+        row = tables.totals.get((*key, partition))
+        if row is not None:
+            found[key] = StoredWindow(
+                row.units, row.events, row.late, row.first_us, row.last_us, row.last_identity
+            )
+    return found
+
+
+def _counted_values(tables: Tables, wanted: set[ValueKey]) -> dict[ValueKey, Owner]:
+    best: dict[ValueKey, RawRow] = {}
+    for row, _ in tables.raw.values():
+        if row.meter != "m_unique" or not row.counted or row.disregarded:
+            continue
+        key = (row.customer, row.meter, row.group, month_of(row.occurred_us), value_of(row))
+        if key in wanted and (key not in best or row.order < best[key].order):
+            best[key] = row
+    return {key: _owner(row) for key, row in best.items()}
+
+
+def value_of(row: RawRow) -> str:
+    """The counted dimension of a row's dimensions."""
+    return row.dimensions[6:-2]
+
+
+def month_of(occurred_us: int) -> int:
+    """Start of the month, Unix seconds."""
+    moment = datetime.fromtimestamp(occurred_us // 1_000_000, UTC)
+    return int(datetime(moment.year, moment.month, 1, tzinfo=UTC).timestamp())
+
+
+def _owner(row: RawRow) -> Owner:
+    return Owner(STREAM, row.partition, row.offset, row.index, row.digest)

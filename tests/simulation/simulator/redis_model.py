@@ -1,0 +1,252 @@
+"""Redis as the dedup memory uses it: the Lua scripts as methods, and what may go wrong with it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+
+from metering.batch import Source
+from metering.claims import Claim, ClaimAnswers, Claims
+from metering.errors import AssignmentLost, DedupMemoryLost, DependencyDown
+
+from simulator.turns import Turns
+
+T = TypeVar("T")
+#: Owner coordinate (partition, offset, index) and 24 bits of digest.
+Owner = tuple[int, int, int, int]
+SHARDS = 2
+
+
+@dataclass(slots=True)
+class Shard:
+    """One hash tag: its state hash, and its claims by generation and identity."""
+
+    state: dict[str, Any] = field(default_factory=dict)
+    windows: dict[int, dict[bytes, Owner]] = field(default_factory=dict)
+
+
+class RedisServer:
+    """One server that keeps an undo log, so that its last writes can be lost."""
+
+    def __init__(self, turns: Turns) -> None:
+        self._turns = turns
+        self.run = 1
+        self.shards = [Shard() for _ in range(SHARDS)]
+        self.lock: tuple[str, int] | None = None  # token, when it expires
+        self.losses = 0  # times that anything was lost
+        self._undo: list[tuple[int, Callable[[], object]]] = []
+
+    def marker(self) -> str | None:
+        """The marker in the home shard."""
+        found: str | None = self.shards[0].state.get("marker")
+        return found
+
+    def put(self, shard: int, name: str, value: Any) -> None:
+        """HSET of the state (None: HDEL)."""
+        state = self.shards[shard].state
+        before = state.get(name)
+        self._log(lambda: _put(state, name, before))
+        _put(state, name, value)
+
+    def claim_one(self, shard: int, window: int, identity: bytes, owner: Owner) -> None:
+        """HSET of one claim."""
+        bucket = self.shards[shard].windows.setdefault(window, {})
+        before = bucket.get(identity)
+        self._log(lambda: _put(bucket, identity, before))
+        bucket[identity] = owner
+
+    def clear(self, shard: int) -> None:
+        """UNLINK of all keys of a shard."""
+        before = self.shards[shard]
+
+        def bring_back() -> None:
+            self.shards[shard] = before
+
+        self._log(bring_back)
+        self.shards[shard] = Shard()
+
+    def restart(self, *, lost: int) -> None:
+        """A new run without the last `lost` writes (at most those of the last 5 minutes)."""
+        self.run += 1
+        self.lock = None
+        oldest_ms = self._turns.now_ms - LOSABLE_MS
+        count = 0
+        while self._undo and count < lost and self._undo[-1][0] >= oldest_ms:
+            self._undo.pop()[1]()
+            count += 1
+        self._undo = []
+        self.losses += bool(count)
+
+    def wipe(self, *, is_restart: bool) -> None:
+        """Everything is gone; without a restart somebody ran FLUSHALL."""
+        self.shards = [Shard() for _ in range(SHARDS)]
+        self.lock = None
+        self._undo = []
+        self.run += is_restart
+        self.losses += 1
+
+    def begin(self, shard: int, marker: str, name: str, wanted: int) -> int | str:
+        """`dedup_begin.lua`."""
+        state = self.shards[shard].state
+        if state.get("marker") != marker:
+            return "M"
+        held = int(state.get(name, 0))
+        wanted = wanted or held + 1
+        if wanted > held:
+            self.put(shard, name, wanted)
+        return max(wanted, held)
+
+    def claim(
+        self, shard: int, marker: str, name: str, generation: int, window: int,
+        claims: list[tuple[bytes, Owner]],
+    ) -> list[tuple[int, Owner]] | str:  # fmt: skip
+        """`dedup_claim.lua`: a status and an owner for each."""
+        state = self.shards[shard].state
+        if state.get("marker") != marker:
+            return "M"
+        if state.get(name) != generation:
+            return "G"
+        newest = state.get("newest", 0)
+        if window > newest:
+            self.put(shard, "newest", window)
+            if newest == 0:
+                self.put(shard, "since", window)
+            newest = window
+        windows = self.shards[shard].windows
+        previous = windows.get(newest - 1, {}) if state.get("since", newest) < newest else {}
+        answers: list[tuple[int, Owner]] = []
+        for identity, mine in claims:
+            owner = previous.get(identity) or windows.get(newest, {}).get(identity)
+            if owner is None:
+                self.claim_one(shard, newest, identity, mine)
+                answers.append((Claim.FIRST, mine))
+            elif owner[:3] == mine[:3]:
+                answers.append((Claim.OWN, mine))
+            else:
+                is_same = owner[3] == mine[3]
+                answers.append((Claim.DUPLICATE if is_same else Claim.CONFLICT, owner))
+        return answers
+
+    def _log(self, undo: Callable[[], object]) -> None:
+        self._undo.append((self._turns.now_ms, undo))
+
+
+#: How much Redis may lose when it restarts; the rebuilt tail has to cover it.
+LOSABLE_MS = 300_000
+
+
+def _put(held: dict[Any, Any], name: Any, value: Any) -> None:
+    if value is None:
+        held.pop(name, None)
+    else:
+        held[name] = value
+
+
+class SimDedupStore:
+    """A `DedupStore` as `RedisDedupMemory` is one: the same calls, in the same order."""
+
+    def __init__(
+        self, turns: Turns, server: RedisServer, *, window_ms: int, marker: str, run: int,
+        complete: bool,
+    ) -> None:  # fmt: skip
+        self.turns = turns
+        self.server = server
+        self.window_ms = window_ms
+        self.marker = marker
+        self.run = run
+        self.complete = complete
+        state = self._ask(lambda: dict(server.shards[0].state))
+        self.newest = int(state.get("newest", 0))
+        self.since = int(state.get("since", self.newest))
+
+    def begin(self, stream: str, partition: int) -> Source:
+        generation = 0
+        name = f"gen:{stream}:{partition}"
+        for shard in range(SHARDS):
+            reply = self._ask(
+                lambda shard=shard, wanted=generation: self.server.begin(
+                    shard, self.marker, name, wanted
+                )
+            )
+            if reply == "M":
+                raise DedupMemoryLost(self.marker)
+            generation = generation or int(reply)
+        return Source(stream, partition, generation)
+
+    def claim(self, claims: Claims) -> ClaimAnswers:
+        window = claims.record_ms // self.window_ms
+        name = f"gen:{claims.source.stream}:{claims.source.partition}"
+        asked = _by_shard(claims)
+        replies = [
+            self._ask(
+                lambda shard=shard, some=some: self._claim(
+                    shard, name, claims.source.generation, window, some
+                )
+            )
+            for shard, (_, some) in asked
+        ]
+        self.newest = max(self.newest, window)
+        statuses = np.zeros(len(claims), np.uint8)
+        owners = np.zeros((len(claims), 3), np.int64)
+        for (_, (positions, _)), reply in zip(asked, replies, strict=True):
+            if reply == "M":
+                raise DedupMemoryLost(self.marker)
+            if reply == "G":
+                raise AssignmentLost(str(claims.source))
+            for at, (status, owner) in zip(positions, reply, strict=True):
+                statuses[at] = status
+                owners[at] = owner[:3]
+        return ClaimAnswers(statuses, owners[:, 0], owners[:, 1], owners[:, 2])
+
+    def stale(self, sources: list[Source]) -> list[Source]:
+        held = self._ask(lambda: dict(self.server.shards[0].state))
+        if held.get("marker") != self.marker:
+            raise DedupMemoryLost(self.marker)
+        return [
+            source for source in sources
+            if held.get(f"gen:{source.stream}:{source.partition}") != source.generation
+        ]  # fmt: skip
+
+    def oldest_covered_ms(self) -> int:
+        return self.turns.local(self._oldest_covered_ms)
+
+    def _oldest_covered_ms(self) -> int:
+        if self.complete and self.newest - self.since < 2:
+            return 0
+        return (self.newest - 1) * self.window_ms
+
+    def _claim(
+        self, shard: int, name: str, generation: int, window: int,
+        claims: list[tuple[bytes, Owner]],
+    ) -> Any:  # fmt: skip
+        return self.server.claim(shard, self.marker, name, generation, window, claims)
+
+    def _ask(self, do: Callable[[], T]) -> T:
+        """One round trip: refused on another run of the server, and replies may be lost."""
+
+        def round_trip() -> T:
+            if self.server.run != self.run:
+                raise DedupMemoryLost("redis restarted")
+            if self.turns.strikes("redis_refused"):
+                raise DependencyDown("redis")
+            answer = do()
+            if self.turns.strikes("redis_reply_lost"):
+                raise DependencyDown("redis")
+            return answer
+
+        return self.turns.call(round_trip)
+
+
+def _by_shard(claims: Claims) -> list[tuple[int, tuple[list[int], list[tuple[bytes, Owner]]]]]:
+    found: dict[int, tuple[list[int], list[tuple[bytes, Owner]]]] = {}
+    for at in range(len(claims)):
+        identity = claims.identities[at].tobytes()
+        owner = (
+            claims.source.partition, int(claims.offsets[at]), int(claims.indexes[at]),
+            int(claims.digests[at]) & 0xFFFFFF,
+        )  # fmt: skip
+        positions, some = found.setdefault(identity[0] % SHARDS, ([], []))
+        positions.append(at)
+        some.append((identity, owner))
+    return sorted(found.items())

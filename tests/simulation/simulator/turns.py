@@ -1,0 +1,127 @@
+"""Whose turn it is: one seed decides the order of all calls, and which of them go wrong."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+from typing import Protocol, TypeVar
+
+from simulator.tasks import Killed, Task
+
+T = TypeVar("T")
+
+#: What may go wrong in a call, and how often where a run has it at all.
+STRIKES = {
+    "redis_refused": 0.02,
+    "redis_reply_lost": 0.02,
+    "query_refused": 0.01,
+    "query_reply_lost": 0.01,
+    "insert_refused": 0.05,
+    "insert_torn": 0.3,
+    "insert_late": 0.05,
+    "insert_twice": 0.05,
+    "insert_reply_lost": 0.05,
+    "commit_refused": 0.05,
+    "commit_reply_lost": 0.05,
+    "topic_refused": 0.05,
+}
+#: What happens between calls, as weights beside 100 for all that is ordinary work.
+EVENTS = {
+    "kill": 4.0,
+    "expel": 4.0,
+    "rebalance": 6.0,
+    "redis_restart": 1.5,
+    "redis_loses_last": 2.0,
+    "redis_loses_all": 2.0,
+    "redis_flushed": 1.0,
+    "commits_lost": 0.5,
+    "lock_expires": 1.0,
+}
+
+
+class Actor(Protocol):
+    """A process whose main thread may be acting."""
+
+    is_dead: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """Which of `STRIKES` and `EVENTS` a run has, and how it divides its time."""
+
+    strikes: frozenset[str]
+    events: dict[str, float]
+    interruption: float  # chance that others act before a call of a main thread
+    burst_max: int  # calls that a background thread makes in one go, at most
+
+
+def draw_faults(rng: Random) -> Faults:
+    """A different mix for every run, so that each kind is also met alone."""
+    share = rng.choice([0.15, 0.4, 0.8])
+    return Faults(
+        frozenset(name for name in sorted(STRIKES) if rng.random() < share),
+        {name: weight for name, weight in EVENTS.items() if rng.random() < share},
+        interruption=rng.choice([0.02, 0.1, 0.25]),
+        burst_max=rng.choice([2, 5, 12]),
+    )
+
+
+class Turns:
+    """The clock, the dice, and the one place through which every call to a server goes."""
+
+    def __init__(self, rng: Random, faults: Faults, *, now_ms: int) -> None:
+        self.rng = rng
+        self.now_ms = now_ms
+        self.running: Task | None = None
+        self.acting: Actor | None = None
+        self.is_calm = False
+        self.landing: list[Callable[[], None]] = []
+        self.depth = 0
+        self._faults = faults
+        self.others: Callable[[], None] = lambda: None
+
+    @property
+    def faults(self) -> Faults:
+        """What may happen in this run."""
+        return self._faults
+
+    def call(self, do: Callable[[], T]) -> T:
+        """Ask a server: a task may stop here, a main thread may be interrupted here."""
+        if self.running is not None:
+            return self.running.call(do)
+        self._interrupt(self._faults.interruption)
+        return do()
+
+    def local(self, do: Callable[[], T]) -> T:
+        """Ask what only this process knows; in a task the answer is kept for its next run."""
+        if self.running is not None:
+            return self.running.call(do, is_server=False)
+        return do()
+
+    def wait_for(self, task: Task) -> None:
+        """The main thread waits: others act, then the task gets some calls."""
+        self._interrupt(0.5)
+        if not task.finished:
+            task.advance(self.rng.randint(1, self._faults.burst_max))
+
+    def strikes(self, kind: str) -> bool:
+        """Whether this kind of fault happens now."""
+        if self.is_calm or kind not in self._faults.strikes:
+            return False
+        return self.rng.random() < STRIKES[kind]
+
+    def land_later(self, do: Callable[[], None]) -> None:
+        """Something that was sent and takes effect at some later time."""
+        self.landing.append(do)
+
+    def _interrupt(self, chance: float) -> None:
+        me = self.acting
+        if self.is_calm or self.depth >= 2 or self.rng.random() >= chance:
+            return
+        self.depth += 1
+        try:
+            self.others()
+        finally:
+            self.depth -= 1
+            self.acting = me
+        if me is not None and me.is_dead:
+            raise Killed

@@ -1,0 +1,244 @@
+"""One worker process: the real steps, wired as `dataflows/worker.py` wires them, over the fakes."""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from dataflows.accounting import Accountant
+from dataflows.assignments import Assignments
+from dataflows.claim_queue import ClaimQueue
+from dataflows.dedup import Decided, Deduplicator
+from dataflows.flusher import Flusher
+from dataflows.ledger import Ledger, LedgerPlan
+from dataflows.resume import LogRange, resume_offset
+from dataflows.watermark import Watermarks
+from metering.batch import EventBatch, Source, Tick
+from metering.errors import DependencyDown, TransientError
+from metering.rejection import Rejection
+from sinks.usage_sink import UsageSink
+
+from simulator.adopt_model import SEED, Adopter
+from simulator.clickhouse_model import ClickHouseServer, SimClient
+from simulator.clickhouse_reads import SimReads
+from simulator.group_model import Group
+from simulator.redis_model import RedisServer, SimDedupStore
+from simulator.tasks import Killed, SimExecutor, Task
+from simulator.traffic import CATALOG, LATENESS, STREAM, Partition
+from simulator.turns import Turns
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The classes under test; a planted bug puts another one in."""
+
+    ledger: type[Ledger] = Ledger
+    deduplicator: type[Deduplicator] = Deduplicator
+    sink: type[UsageSink] = UsageSink
+    store: type[SimDedupStore] = SimDedupStore
+
+
+@dataclass(slots=True)
+class Servers:
+    """What all workers share."""
+
+    turns: Turns
+    log: dict[int, Partition]
+    group: Group
+    redis: RedisServer
+    clickhouse: ClickHouseServer
+    window_ms: int
+    parts: Parts = field(default_factory=Parts)
+    slipped: list[str] = field(default_factory=list)  # inserts after their memory was lost
+
+
+class Process:
+    """From adopting the memory to the first error, `kill` or `stop`."""
+
+    def __init__(self, servers: Servers) -> None:
+        """Nothing is connected before `start`."""
+        self.is_dead = False
+        self.is_busy = False
+        self.is_up = False
+        self.positions: dict[Source, int] = {}
+        self.inbox: deque[EventBatch | Tick] = deque()
+        self._servers = servers
+        self._turns = servers.turns
+        self._member = 0
+        self._revoked: list[int] = []
+        self._at_end: set[Source] = set()
+
+    def start(self) -> None:
+        """Adopt the memory and build the steps. Raises `TransientError`."""
+        servers, turns, rng = self._servers, self._turns, self._turns.rng
+        self.reads = SimReads(turns, servers.clickhouse)
+        self.memory = Adopter(
+            turns, servers.redis, self.reads, window_ms=servers.window_ms,
+            store=servers.parts.store,
+        ).adopt()  # fmt: skip
+        self.assignments = Assignments()
+        self.claimer, self.writer = SimExecutor(turns), SimExecutor(turns)
+        self.ledger = servers.parts.ledger(CATALOG, self.reads, units_max=rng.choice([1, 3, 1000]))
+        self.claims = ClaimQueue(
+            servers.parts.deduplicator(CATALOG, self.memory, self.reads, SEED), self._is_current,
+            in_flight_max=rng.choice([1, 4]), executor=self.claimer,
+        )  # fmt: skip
+        sink = servers.parts.sink(
+            SimClient(turns, servers.clickhouse, on_write=self._note_slip),  # type: ignore[arg-type]
+            self.memory, self, self, still_ours=self._is_current,
+        )  # fmt: skip
+        wait_ms = rng.choice([lambda: 0, lambda: 2000])
+        self.flusher = Flusher(
+            self.ledger, sink, lambda: turns.now_ms, events_max=rng.choice([1, 4, 10, 30]),
+            wait_ms=wait_ms, is_current=self._is_current, executor=self.writer,
+        )  # fmt: skip
+        self.accountant = Accountant(
+            self.ledger, Watermarks(LATENESS), self.flusher, is_current=self._is_current
+        )
+        self._member = servers.group.join()
+        self.is_up = True
+
+    def tasks(self) -> list[Task]:
+        """What its background threads are at."""
+        if not self.is_up:
+            return []
+        heads = [self.claimer.head(), self.writer.head()]
+        return [head for head in heads if head is not None]
+
+    def poll(self, *, count_max: int) -> None:
+        """Step `source`: rebalance, then read a batch of some partitions, perhaps a tick."""
+        turns, log = self._turns, self._servers.log
+        self._rebalance()
+        batches: list[EventBatch] = []
+        for source in self.assignments.held():
+            if not turns.is_calm and turns.rng.random() < 0.3:
+                continue
+            count = turns.rng.randint(1, count_max)
+            batch = log[source.partition].read(source, self.positions[source], count)
+            if batch is None:
+                self._at_end.add(source)
+                continue
+            self._at_end.discard(source)
+            self.positions[source] = batch.next_offset
+            batches.append(batch)
+        self.inbox.extend(batches)
+        if not batches or turns.rng.random() < 0.3:
+            self._at_end.intersection_update(self.assignments.held())
+            ended = [source for source in self.assignments.held() if source in self._at_end]
+            idle = tuple((source, self.positions[source]) for source in ended)
+            self.inbox.append(Tick(turns.now_ms, idle))
+
+    def take(self) -> None:
+        """Steps `load`, `dedup` and `account` for the next item."""
+        item: EventBatch | Tick | LedgerPlan = self.inbox.popleft()
+        if isinstance(item, EventBatch):
+            self._let_go()
+            if not self.assignments.is_current(item.source):
+                return
+            item = self.ledger.load(item)
+        decided: Sequence[Decided | LedgerPlan | Tick] = self.claims.step(item)
+        self.accountant.step(decided)
+
+    def finish(self) -> None:
+        """Take what is in the inbox, then the last tick."""
+        while self.inbox:
+            self.take()
+        self.inbox.append(Tick(self._turns.now_ms, last=True))
+        self.take()
+
+    def close(self) -> None:
+        """After an error or at the end: wait for the calls under way, leave the group."""
+        try:
+            self.claims.close()
+            self.flusher.close()
+        finally:
+            self._servers.group.leave(self._member)
+            self.is_up = False
+            self.is_dead = True
+
+    def expel(self) -> None:
+        """The coordinator has not heard of it for too long; it does not know yet."""
+        self._servers.group.leave(self._member)
+
+    def kill(self) -> None:
+        """`kill -9`: what was sent may still arrive."""
+        turns = self._turns
+        for task in self.tasks():
+            if turns.rng.random() < 0.5 and task is not turns.running:
+                turns.land_later(lambda task=task: task.advance(1))  # type: ignore[misc]
+        self._servers.group.leave(self._member)
+        self.is_up = False
+        self.is_dead = True
+
+    def commit(self, positions: dict[Source, int]) -> None:
+        """`Committer.commit`, as `KafkaReader` does it."""
+        mine = {s.partition: at for s, at in positions.items() if self._is_current(s)}
+        if mine:
+            self._servers.group.commit(self._turns.local(lambda: self._member), mine)
+
+    def send(self, rejected: list[tuple[Source, Rejection]]) -> None:
+        """`RejectedTopic.send`."""
+
+        def produce() -> None:
+            if self._turns.strikes("topic_refused"):
+                raise DependencyDown("kafka")
+
+        assert rejected
+        self._turns.call(produce)
+
+    def _rebalance(self) -> None:
+        group = self._servers.group
+        is_lost = self._member not in group.members
+        mine = [] if is_lost else group.assigned(self._member)
+        for source in self.assignments.held():
+            if source.partition not in mine:
+                self.assignments.end(STREAM, source.partition)
+                self.positions.pop(source, None)
+                self._revoked.append(source.partition)
+        group.release(self._member)
+        if is_lost:
+            self._member = group.join()
+            return
+        held = {source.partition for source in self.assignments.held()}
+        for number in mine:
+            if number not in held:
+                self._assign(number)
+
+    def _assign(self, number: int) -> None:
+        committed = self._servers.group.committed(number)
+        self._let_go()
+        source = self.memory.begin(STREAM, number)
+        durable = self.reads.next_offset(STREAM, number)
+        log = LogRange(0, self._servers.log[number].end)
+        start = resume_offset(str(number), committed=committed, durable=durable, log=log)
+        self.assignments.start(source)
+        self.positions[source] = start
+
+    def _let_go(self) -> None:
+        found, self._revoked = self._revoked, []
+        for number in found:
+            self.accountant.forget(STREAM, number)
+
+    def _is_current(self, source: Source) -> bool:
+        return self._turns.local(lambda: self.assignments.is_current(source))
+
+    def _note_slip(self, table: str) -> None:
+        if self._servers.redis.marker() != self.memory.marker:
+            self._servers.slipped.append(table)
+
+
+def act(turns: Turns, process: Process, move: Callable[[], None]) -> None:
+    """One move of a process's main thread; an error of a server ends the process in good order."""
+    before, turns.acting = turns.acting, process
+    process.is_busy = True
+    try:
+        try:
+            move()
+        except TransientError:
+            if process.is_up:
+                process.close()
+            process.is_dead = True
+    except Killed:
+        assert process.is_dead
+    finally:
+        process.is_busy = False
+        turns.acting = before
