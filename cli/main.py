@@ -10,6 +10,7 @@ import sys
 import typer
 from rich.console import Console
 
+from cli.backfill import backfill_command
 from cli.context import app_callback
 from cli.migrate import migrate_command
 from cli.rewind import rewind_command
@@ -30,6 +31,7 @@ app.command("migrate")(migrate_command)
 app.command("run")(run_command)
 app.command("verify")(verify_command)
 app.command("rewind")(rewind_command)
+app.command("backfill")(backfill_command)
 app.add_typer(stack_app, name="stack")
 
 

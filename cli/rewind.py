@@ -46,7 +46,7 @@ def rewind_command(
     # 1  the group resumes at the offset. Crash after: what is absorbed is skipped; no effect.
     # 2  totals go back (see `rewind_totals`).
     if stream.kind == "live":
-        group = ConsumerGroup(kafka_config(settings), settings.consumer_group, stream.topic)
+        group = ConsumerGroup(kafka_config(settings), settings.group_id, stream.topic)
         group.set_back(place.partition, to)
     store = adopt_memory(settings, connect_clickhouse(settings), known, say=stderr.print)
     rewind_totals(

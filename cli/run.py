@@ -32,16 +32,23 @@ def run_command(
     health = Health(WorkerMetrics())
     server = HealthServer(health, settings.http_host, settings.http_port)
     console.print(
-        f"worker of group {settings.consumer_group}: {settings.events_topic} -> "
+        f"worker of group {settings.group_id}: {settings.events_topic} -> "
         f"{settings.database}; http://{settings.http_host}:{server.port}/readyz"
     )
     runner = Runner(settings, found, health, accept_topic=accept_topic, accepted_gaps=gaps)
     runner.stop_on_signals()
     try:
-        runner.run()
+        is_drained = runner.run()
     finally:
         server.close()
-    console.print("stopped; everything read is written and committed")
+    if is_drained:
+        console.print("stopped; everything read is written and committed")
+    else:
+        console.print(
+            f"stopped while waiting for {health.waiting_for}; what was in flight is not committed "
+            "and will be read again"
+        )
+        raise typer.Exit(75)
 
 
 def _gap(text: str) -> tuple[int, int]:

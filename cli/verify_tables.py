@@ -89,7 +89,7 @@ def _remedy(balance: Balance, settings: Settings) -> str:
         again = "start the workers again"
     return (
         "Raw history lacks them, so they have to be read again. Stop the workers of group "
-        f"{settings.consumer_group}, run `meterline rewind {place} --to {first}`, then {again}; "
+        f"{settings.group_id}, run `meterline rewind {place} --to {first}`, then {again}; "
         "what is there already is not counted twice"
     )
 

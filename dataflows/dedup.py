@@ -15,13 +15,17 @@ from numpy.typing import NDArray
 from dataflows.ledger import LedgerPlan
 from metering.batch import EventBatch
 from metering.catalog import Catalog
-from metering.claims import Claim, ClaimAnswers, Claims, DedupStore
+from metering.claims import Claim, ClaimAnswers, Claims, CoverageMoved, DedupStore
 from metering.history import History, Owner
 from metering.period import period_starts
 from metering.value_identity import value_identity
 
 #: A first copy may claim to have occurred this much after it arrived (see `future_tolerance`).
 _CLOCK_SLACK_US = 300_000_000
+#: Bits of a payload digest that a claim keeps.
+_DIGEST_MASK = 0xFFFFFF
+
+LookUp = Callable[[NDArray[np.int64]], Sequence[Owner | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,32 +113,36 @@ class Deduplicator:
 
     def _ask(
         self, batch: EventBatch, positions: NDArray[np.int64], identities: NDArray[np.uint64],
-        *, digests: NDArray[np.uint32],
-        look_up: Callable[[NDArray[np.int64]], Sequence[Owner | None]],
+        *, digests: NDArray[np.uint32], look_up: LookUp,
+    ) -> ClaimAnswers:  # fmt: skip
+        while True:
+            try:
+                return self._ask_once(
+                    batch, positions, identities, digests=digests, look_up=look_up
+                )
+            except CoverageMoved:
+                continue  # what was forgotten meanwhile is looked up in history
+
+    def _ask_once(
+        self, batch: EventBatch, positions: NDArray[np.int64], identities: NDArray[np.uint64],
+        *, digests: NDArray[np.uint32], look_up: LookUp,
     ) -> ClaimAnswers:  # fmt: skip
         offsets, indexes = batch.offsets[positions], batch.indexes[positions]
-        known: list[tuple[int, Owner]] = []
-        covered_us = self._store.oldest_covered_ms() * 1000
-        old = np.flatnonzero(batch.occurred_us[positions] < covered_us + _CLOCK_SLACK_US)
-        if covered_us > 0 and len(old):
-            owners = look_up(old)
-            known = [
-                (at, owner)
-                for at, owner in zip(old.tolist(), owners, strict=True)
-                if owner is not None
-                and not owner.is_at(batch.source, int(offsets[at]), int(indexes[at]))
-            ]
-        asking = np.ones(len(positions), np.bool_)
-        asking[[at for at, _ in known]] = False
         answers = ClaimAnswers(
             np.zeros(len(positions), np.uint8),
             np.full(len(positions), batch.source.partition, np.int64),
             offsets.copy(), indexes.copy(),
         )  # fmt: skip
+        if not len(positions):
+            return answers
+        record_ms = int(batch.record_ms.max())
+        known = self._known(batch, positions, record_ms=record_ms, look_up=look_up)
+        asking = np.ones(len(positions), np.bool_)
+        asking[[at for at, _ in known]] = False
         if asking.any():
             claims = Claims(
                 batch.source, identities[asking], offsets[asking], indexes[asking],
-                digests[asking], int(batch.record_ms.max()),
+                digests[asking], record_ms,
             )  # fmt: skip
             told = self._store.claim(claims)
             answers.statuses[asking] = told.statuses
@@ -142,12 +150,30 @@ class Deduplicator:
             answers.owner_offsets[asking] = told.owner_offsets
             answers.owner_indexes[asking] = told.owner_indexes
         for at, owner in known:
-            is_same = (owner.digest & 0xFFFFFF) == (int(digests[at]) & 0xFFFFFF)
+            is_same = (owner.digest & _DIGEST_MASK) == (int(digests[at]) & _DIGEST_MASK)
             answers.statuses[at] = Claim.DUPLICATE if is_same else Claim.CONFLICT
-            same_stream = owner.stream == batch.source.stream
-            answers.owner_partitions[at] = owner.partition if same_stream else -1
+            is_near = owner.stream == batch.source.stream
+            answers.owner_partitions[at] = owner.partition if is_near else -1
             answers.owner_offsets[at], answers.owner_indexes[at] = owner.offset, owner.index
         return answers
+
+    def _known(
+        self, batch: EventBatch, positions: NDArray[np.int64], *, record_ms: int, look_up: LookUp
+    ) -> list[tuple[int, Owner]]:
+        """Those that the memory may have forgotten and that another event holds in history."""
+        covered_us = self._store.oldest_covered_ms(record_ms) * 1000
+        if covered_us <= 0:
+            return []
+        old = np.flatnonzero(batch.occurred_us[positions] < covered_us + _CLOCK_SLACK_US)
+        if not len(old):
+            return []
+        offsets, indexes = batch.offsets[positions], batch.indexes[positions]
+        return [
+            (at, owner)
+            for at, owner in zip(old.tolist(), look_up(old), strict=True)
+            if owner is not None
+            and not owner.is_at(batch.source, int(offsets[at]), int(indexes[at]))
+        ]
 
     def _owners(self, batch: EventBatch, positions: NDArray[np.int64]) -> list[Owner | None]:
         identities = [batch.identities[i].tobytes() for i in positions.tolist()]

@@ -61,7 +61,7 @@ class KafkaReader:
         self._consumer = Consumer(
             {
                 **kafka_config(settings),
-                "group.id": settings.consumer_group,
+                "group.id": settings.group_id,
                 "enable.auto.commit": False,
                 "enable.auto.offset.store": False,
                 "auto.offset.reset": "error",

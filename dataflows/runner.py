@@ -61,20 +61,27 @@ class Runner:
         signal.signal(signal.SIGTERM, handle)
         signal.signal(signal.SIGINT, handle)
 
-    def run(self) -> None:
-        """Run until stopped. Raises `PermanentError` and whatever is a bug."""
+    def run(self) -> bool:
+        """Run until stopped. Raises `PermanentError` and whatever is a bug.
+
+        Returns whether everything read was written; else the next worker reads it again.
+        """
         wait_s = _WAIT_S_FIRST
         _quiet_the_collector()
+        is_drained = True
         while not self._stop.is_set():
             began = time.monotonic()
             try:
+                is_drained = False
                 self._run_once()
+                is_drained = True
             except TransientError as error:
                 self._health.metrics.restarts.labels(type(error).__name__).inc()
                 self._health.wait(str(error))
                 log.warning("%s: %s", type(error).__name__, error)
                 wait_s = _WAIT_S_FIRST if time.monotonic() - began > _WAIT_S_MAX else wait_s * 2
                 self._stop.wait(min(wait_s, _WAIT_S_MAX))
+        return is_drained
 
     def _run_once(self) -> None:
         client = connect_clickhouse(self._settings)

@@ -72,9 +72,9 @@ class UsageReader:
     def _batches(self, messages: list[Message]) -> list[RawBatch]:
         sources = {source.partition: source for source in self._held()}
         batches = []
-        by_partition = sorted(messages, key=Message.partition)
-        for partition, group in groupby(by_partition, key=Message.partition):
-            source = sources.get(partition or 0)
+        by_partition = sorted(messages, key=_partition)
+        for partition, group in groupby(by_partition, key=_partition):
+            source = sources.get(partition)
             if source is None:
                 continue  # taken away within the poll; its next owner reads it
             records = self._records(source, list(group))
@@ -115,6 +115,10 @@ class UsageReader:
         return RawBatch(
             source, offsets, [stamp[1] for stamp in stamps], values, first, following
         )
+
+
+def _partition(message: Message) -> int:
+    return message.partition() or 0
 
 
 class UsageSource(DynamicSource[Item]):

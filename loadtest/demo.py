@@ -55,7 +55,6 @@ class Demo:
         settings = {
             **self.addresses,
             "METERLINE_NAMESPACE": self.namespace,
-            "METERLINE_CONSUMER_GROUP": self.namespace,
             "METERLINE_HTTP_PORT": "0",
             "METERLINE_CATALOG": str(self.catalog),
         }

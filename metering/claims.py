@@ -53,6 +53,10 @@ class ClaimAnswers:
     owner_indexes: NDArray[np.int64]
 
 
+class CoverageMoved(Exception):  # noqa: N818 - not an error: the asker looks again
+    """The memory has moved on to a newer generation than the asker knew."""
+
+
 class DedupStore(Protocol):
     """Remembers who came first, and which assignment of a partition is in force.
 
@@ -67,8 +71,9 @@ class DedupStore(Protocol):
     def claim(self, claims: Claims) -> ClaimAnswers:
         """Claim identities in one atomic step per shard.
 
-        Raises `AssignmentLost` when the claims' generation is not the newest: nothing is written
-        on the shard that refused.
+        Raises `AssignmentLost` when the claims' generation is not the newest, and `CoverageMoved`
+        when less is remembered than `oldest_covered_ms` said: look up again and ask again. Nothing
+        is written on the shard that refused.
         """
         ...
 
@@ -76,6 +81,10 @@ class DedupStore(Protocol):
         """Those of `sources` whose generation is not in force any more; asked before a write."""
         ...
 
-    def oldest_covered_ms(self) -> int:
-        """Moment from which on every claim is still remembered (Unix milliseconds)."""
+    def oldest_covered_ms(self, record_ms: int) -> int:
+        """Moment from which on every claim is remembered (Unix milliseconds).
+
+        It is what will hold once a claim with `record_ms` is made: such a claim may begin a new
+        generation, and the oldest is forgotten then.
+        """
         ...

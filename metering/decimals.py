@@ -37,7 +37,8 @@ def units_of(column: pa.Array) -> list[int]:
     low = words[:, 0].view(np.int64) if len(words) else np.zeros(0, np.int64)
     signs = (low >> 63).view(np.uint64)
     if all((words[:, at] == signs).all() for at in range(1, words_per_value)):
-        return low.tolist()
+        whole: list[int] = low.tolist()
+        return whole
     data = words.tobytes()
     size = words_per_value * 8
     return [

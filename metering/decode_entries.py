@@ -9,7 +9,14 @@ from numpy.typing import NDArray
 
 from metering.batch import RawBatch
 from metering.decode_event import EventReader, Fault
-from metering.decode_message import DECODE_ERRORS, EVENT_BYTES_MAX, is_utf8, unpacked
+from metering.decode_message import (
+    DECODE_ERRORS,
+    EVENT_BYTES_MAX,
+    FLAT_BYTES_MAX,
+    is_utf8,
+    may_be_nested_too_deeply,
+    unpacked,
+)
 from metering.decode_shape import in_own_shape
 from metering.event import OwnShapeEvent, UsageEvent
 from metering.rejection import Rejection, RejectionCode
@@ -98,15 +105,16 @@ def _parsed(values: list[bytes | None]) -> tuple[list[UsageEvent], list[int]]:
 
 
 def _decodable(values: list[bytes | None]) -> list[bytes | None]:
-    """`values` with None for what the typed decoder must not see: too long, or not UTF-8."""
+    """`values` with None for what the typed decoder must not see: too long or deep, not UTF-8."""
     if None not in values:
         given = cast("list[bytes]", values)
-        if all(map(bytes.isascii, given)) and max(map(len, given), default=0) <= EVENT_BYTES_MAX:
+        if all(map(bytes.isascii, given)) and max(map(len, given), default=0) <= FLAT_BYTES_MAX:
             return values
-    return [
-        value if value is not None and len(value) <= EVENT_BYTES_MAX and is_utf8(value) else None
-        for value in values
-    ]
+    return [None if value is None or not _is_decodable(value) else value for value in values]
+
+
+def _is_decodable(value: bytes) -> bool:
+    return len(value) <= EVENT_BYTES_MAX and is_utf8(value) and not may_be_nested_too_deeply(value)
 
 
 def _read_message(reading: _Reading, row: int) -> None:

@@ -1,18 +1,26 @@
 """A Kafka message's value as the bytes of its events."""
 
+import re
 from typing import Final
 
 import msgspec
+import numpy as np
 
 from metering.rejection import RejectionCode
 
 MESSAGE_BYTES_MAX: Final = 1 << 20
 EVENT_BYTES_MAX: Final = 1 << 16
 ARRAY_EVENTS_MAX: Final = 1000
+#: Levels of objects and arrays in a message. The parser's own guard depends on how deep its caller
+#: stands in the stack, so this one, far below it, makes the same bytes mean the same everywhere.
+NESTING_MAX: Final = 256
+#: A message this short cannot be nested deeper: every level opens and closes.
+FLAT_BYTES_MAX: Final = 2 * NESTING_MAX
 
 _ANY = msgspec.json.Decoder(msgspec.Raw)
 _ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
 _BLANKS = b" \t\r\n"
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"')
 
 #: What the JSON decoder raises on bad input; a RecursionError is not a ValueError.
 DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -27,6 +35,13 @@ def is_utf8(value: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
+
+
+def may_be_nested_too_deeply(value: bytes) -> bool:
+    """Whether `value` has enough brackets for it, in strings or not; cheap for short ones."""
+    if len(value) <= FLAT_BYTES_MAX:
+        return False
+    return value.count(b"{") + value.count(b"[") > NESTING_MAX
 
 
 def unpacked(value: bytes | None) -> list[bytes] | RejectionCode:
@@ -53,13 +68,23 @@ def _is_json(value: bytes) -> bool:
         _ANY.decode(value)
     except DECODE_ERRORS:
         return False
-    return is_utf8(value)
+    return is_utf8(value) and not _is_nested_too_deeply(value)
+
+
+def _is_nested_too_deeply(value: bytes) -> bool:
+    """Whether valid JSON has more levels than are allowed."""
+    if not may_be_nested_too_deeply(value):
+        return False
+    bare = np.frombuffer(_STRING.sub(b"", value), np.uint8)
+    opened = np.isin(bare, [ord("["), ord("{")]).astype(np.int32)
+    closed = np.isin(bare, [ord("]"), ord("}")])
+    return int((opened - closed).cumsum().max()) > NESTING_MAX
 
 
 def _of_array(value: bytes) -> list[bytes] | RejectionCode:
     try:
         events = _ARRAY.decode(value)
-    except RecursionError:  # one level deeper than the check of the whole
+    except RecursionError:  # the caller stands so deep that even allowed levels do not fit
         return RejectionCode.MESSAGE_MUST_BE_VALID_JSON
     if not events:
         return RejectionCode.ARRAY_MUST_NOT_BE_EMPTY

@@ -1,6 +1,6 @@
 """Events of other shapes put into Meterline's own, unchecked: the columns check them with the rest.
 
-Ten times faster than reading them by the book, which then only happens to what is in doubt.
+Cheaper than reading them by the book, which then only happens to what is in doubt.
 """
 
 import msgspec

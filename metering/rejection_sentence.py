@@ -17,7 +17,7 @@ SENTENCES: Final[dict[RejectionCode, tuple[str, str]]] = {
         "send fewer events per message",
     ),
     RejectionCode.MESSAGE_MUST_BE_VALID_JSON: (
-        "JSON in UTF-8 without a byte order mark, not deeply nested",
+        "JSON in UTF-8 without a byte order mark, nested at most 256 levels",
         "mend the producer's encoding",
     ),
     RejectionCode.MESSAGE_MUST_BE_OBJECT_OR_ARRAY: (

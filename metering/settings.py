@@ -52,6 +52,7 @@ class Settings(BaseSettings):
     database_name: str = Field("meterline", pattern=_NAME)
     #: ClickHouse cluster name; empty for one server.
     cluster: str = Field("", pattern=r"^[A-Za-z0-9_]*$")
+    #: Base name of the consumer group, before the namespace's prefix.
     consumer_group: str = Field("meterline", min_length=1)
     catalog: Path = Path("catalog")
     #: Extra librdkafka properties (`security.protocol`, ...), as JSON.
@@ -105,6 +106,11 @@ class Settings(BaseSettings):
     def rejected_topic(self) -> str:
         """Kafka topic that rejected events are written to."""
         return f"{self._topic_prefix}usage.rejected"
+
+    @property
+    def group_id(self) -> str:
+        """Consumer group of the workers of this namespace."""
+        return f"{self._topic_prefix}{self.consumer_group}"
 
     @property
     def redis_prefix(self) -> str:

@@ -29,6 +29,7 @@ from sinks.clickhouse import clickhouse_errors
 from sinks.dedup_connection import connect_redis, redis_errors, run_id
 from sinks.dedup_memory import MemoryLayout, RedisDedupMemory
 from sinks.dedup_rebuild import restore_from_raw
+from sinks.dedup_rebuild_shards import RebuildShards
 
 _LOCK_MS = 60_000
 
@@ -129,36 +130,23 @@ class _Adopter:
 
     def _rebuild(self, token: str, *, reason: str, whole: bool) -> int:
         run = run_id(self._redis)
-        states = [self._layout.state_key(shard) for shard in range(self._layout.shards)]
-        with redis_errors("starting to rebuild the dedup memory"):
-            for key in states:
-                self._redis.hdel(key, "marker")
-            if whole:
-                self._clear()
-            for key in states:
-                self._redis.hset(key, "rebuild", token)
+        shards = RebuildShards(self._redis, self._layout, token)
+        shards.start()
+        if whole:
+            shards.clear()
         count = restore_from_raw(
-            self._redis, self._client, self._layout, self._settings, self._catalog, token,
+            shards, self._client, self._settings, self._catalog,
             whole=whole, keep_lock=lambda: self._keep_lock(token),
         )  # fmt: skip
         marker = uuid.uuid4().hex
-        born = "empty" if whole and count == 0 else "rebuilt"
         with clickhouse_errors("recording the dedup memory"):
             self._client.insert(
                 "dedup_memories", [[marker, run, reason, datetime.now(UTC)]],
                 column_names=["marker", "servers", "reason", "adopted_at"],
                 settings={"async_insert": 0},
             )  # fmt: skip
-        with redis_errors("putting the dedup memory in force"):
-            for key in states:
-                fields: dict[str, Any] = {
-                    "marker": marker, "buckets": self._layout.buckets,
-                    "window_ms": self._layout.window_ms,
-                }  # fmt: skip
-                if whole:
-                    fields["born"] = born
-                self._redis.hset(key, mapping=fields)
-                self._redis.hdel(key, "rebuild")
+        born = {"born": "empty" if count == 0 else "rebuilt"} if whole else {}
+        shards.finish(marker, born)
         return count
 
     def _is_whole(self, marker: str) -> bool:
@@ -180,16 +168,6 @@ class _Adopter:
         return RedisDedupMemory(
             self._url, self._layout, marker=marker, run=run, complete=born == b"empty"
         )
-
-    def _clear(self) -> None:
-        batch: list[bytes] = []
-        for key in self._redis.scan_iter(f"{self._layout.prefix}:{{d*", count=5000):
-            batch.append(key)
-            if len(batch) >= 5000:  # noqa: PLR2004
-                self._redis.unlink(*batch)
-                batch = []
-        if batch:
-            self._redis.unlink(*batch)
 
     def _lock(self, token: str) -> bool:
         with redis_errors("taking the rebuild lock"):

@@ -1,13 +1,16 @@
 -- Claims identities on one shard, atomically. One packed string in, one out.
 -- KEYS[1]  hash with the shard's state; buckets are named after it and share its hash tag
 -- ARGV     marker, assignment field, generation, window number, packed claims (26 bytes each)
--- Returns  'M' wrong marker | 'G' stale generation
+--          The window is the newest one the asker knows; what it believes to be remembered, and
+--          did not look up elsewhere, hangs on it.
+-- Returns  'M' wrong marker | 'G' stale generation | 'W' + a newer window than the asker's
 --          | 'K' + one status byte a claim + 12 bytes for each owner that is somebody else
 local state = redis.call('HMGET', KEYS[1], 'marker', 'newest', ARGV[2])
 if state[1] ~= ARGV[1] then return 'M' end
 if state[3] ~= ARGV[3] then return 'G' end
 local newest = tonumber(state[2]) or 0
 local window = tonumber(ARGV[4])
+if newest > window then return 'W' .. newest end
 if window > newest then
   redis.call('HSET', KEYS[1], 'newest', window)
   if newest == 0 then redis.call('HSET', KEYS[1], 'since', window) end

@@ -21,7 +21,7 @@ _NOT_NOW = ("LOADING", "BUSY", "OOM", "MASTERDOWN", "CLUSTERDOWN", "READONLY", "
 
 def connect_redis(
     url: str, *, run: str | None = None, timeout_s: float = 5.0
-) -> "redis.Redis[bytes]":
+) -> redis.Redis:
     """A client that raises on the first broken connection instead of sending again.
 
     With `run`, every new connection first checks that the server is still that run of it, and
@@ -63,7 +63,7 @@ def redis_errors(doing: str) -> Iterator[None]:
         raise
 
 
-def run_id(client: "redis.Redis[bytes]") -> str:
+def run_id(client: redis.Redis) -> str:
     """Identifies one run of the server process; another after every restart or failover."""
     with redis_errors("asking which run of the server this is"):
         found: Any = client.info("server")

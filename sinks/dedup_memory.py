@@ -19,7 +19,7 @@ import redis
 
 from metering.batch import Source
 from metering.claim_packing import VALUE_BYTES, pack_claims, shard_of, unpack_owners
-from metering.claims import Claim, ClaimAnswers, Claims
+from metering.claims import Claim, ClaimAnswers, Claims, CoverageMoved
 from metering.errors import AssignmentLost, DedupMemoryLost
 from sinks.dedup_connection import connect_redis, redis_errors
 
@@ -59,7 +59,10 @@ def assignment_field(stream: str, partition: int) -> str:
 
 
 class RedisDedupMemory:
-    """A `DedupStore` over one adopted memory. Not for use by several threads at once."""
+    """A `DedupStore` over one adopted memory.
+
+    One thread claims; others may call `begin` and `stale` meanwhile.
+    """
 
     def __init__(
         self, url: str, layout: MemoryLayout, *, marker: str, run: str, complete: bool
@@ -73,8 +76,8 @@ class RedisDedupMemory:
         self._begin: Any = self._client.register_script(script_text("dedup_begin.lua"))
         with redis_errors("reading the newest generation"):
             found: Any = self._client.hmget(layout.state_key(0), ["newest", "since"])
-        self._newest_window = int(found[0] or 0)
-        self._since_window = int(found[1] or self._newest_window)
+        self._newest_window: int = int(found[0] or 0)
+        self._since_window: int = int(found[1] or self._newest_window)
         self._load_scripts()
 
     def begin(self, stream: str, partition: int) -> Source:
@@ -93,7 +96,7 @@ class RedisDedupMemory:
 
     def claim(self, claims: Claims) -> ClaimAnswers:
         """Claim in one round trip: one script call per shard and 4096 claims, sent together."""
-        window = claims.record_ms // self._layout.window_ms
+        window = self._advance(claims.record_ms)
         packed = pack_claims(claims, shards=self._layout.shards, buckets=self._layout.buckets)
         orders = self._orders(claims)
         args = [
@@ -111,7 +114,6 @@ class RedisDedupMemory:
                     client=pipe,
                 )
             replies: list[Any] = pipe.execute(raise_on_error=False)
-        self._newest_window = max(self._newest_window, window)
         self._raise_refusals(replies, claims.source)
         return _answers(claims, orders=[order for _, order in orders], replies=replies)
 
@@ -128,21 +130,27 @@ class RedisDedupMemory:
             if generation != str(source.generation).encode()
         ]
 
-    def oldest_covered_ms(self) -> int:
+    def oldest_covered_ms(self, record_ms: int) -> int:
         """Start of the older generation, or 0 while nothing was ever forgotten."""
-        if self._complete and self._newest_window - self._since_window < 2:  # noqa: PLR2004
+        newest = self._advance(record_ms)
+        if self._complete and newest - self._since_window < 2:  # noqa: PLR2004 - generations
             return 0
-        return (self._newest_window - 1) * self._layout.window_ms
+        return (newest - 1) * self._layout.window_ms
 
     def close(self) -> None:
         """Give the connections back."""
         self._client.close()
 
+    def _advance(self, record_ms: int) -> int:
+        self._newest_window = max(self._newest_window, record_ms // self._layout.window_ms)
+        self._since_window = self._since_window or self._newest_window
+        return self._newest_window
+
     def _orders(self, claims: Claims) -> list[tuple[int, Any]]:
         shards = shard_of(claims.identities, shards=self._layout.shards)
         by_shard = np.argsort(shards, kind="stable")
         borders = np.searchsorted(shards[by_shard], np.arange(self._layout.shards + 1))
-        orders = []
+        orders: list[tuple[int, Any]] = []
         for shard in range(self._layout.shards):
             order = by_shard[borders[shard] : borders[shard + 1]]
             orders.extend(
@@ -160,6 +168,9 @@ class RedisDedupMemory:
                     raise reply
             if reply == b"M":
                 raise DedupMemoryLost(self._lost())
+            if reply[:1] == b"W":
+                self._newest_window = max(self._newest_window, int(reply[1:]))
+                raise CoverageMoved
             if reply == b"G":
                 msg = (
                     f"{source.stream} partition {source.partition}: generation "

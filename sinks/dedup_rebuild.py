@@ -1,29 +1,25 @@
 """Claims again, in Redis, what raw history holds; streams block by block, restartable."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
-import redis
 from clickhouse_connect.driver.client import Client
 from numpy.typing import NDArray
 
 from metering.batch import Source
 from metering.catalog import Catalog
-from metering.claim_packing import pack_claims, shard_of
 from metering.claims import Claims
-from metering.errors import DependencyDown
 from metering.identity import identity_seed
 from metering.period import period_starts
 from metering.settings import Settings
 from metering.value_identity import value_identity
 from sinks.clickhouse import clickhouse_errors
-from sinks.dedup_connection import redis_errors
-from sinks.dedup_memory import CLAIMS_PER_CALL, MemoryLayout, script_text
+from sinks.dedup_rebuild_shards import RebuildShards
 
 _SELECT = """
 SELECT identity, stream, partition, offset, `index`, digest, record_time, customer_id, meter,
@@ -34,30 +30,31 @@ WHERE {condition}
 
 
 def restore_from_raw(
-    server: "redis.Redis[bytes]", client: Client, layout: MemoryLayout, settings: Settings,
-    catalog: Catalog, token: str, *, whole: bool, keep_lock: Callable[[], None],
+    shards: RebuildShards, client: Client, settings: Settings, catalog: Catalog, *,
+    whole: bool, keep_lock: Callable[[], None],
 ) -> int:  # fmt: skip
     """Claim what is in raw: the two newest generations, or only the recent tail.
 
     The generation of an event is that of its record timestamp. Returns how many identities were
     claimed. Raises `DependencyDown`.
     """
-    newest = _newest_window(server, client, layout)
-    restorer = _Restorer(server, layout, catalog, settings, token, newest)
+    window_ms = shards.layout.window_ms
+    newest = max(shards.newest_window(), _newest_record_ms(client) // window_ms)
+    restorer = _Restorer(shards, catalog, settings, newest)
+    parameters: dict[str, Any] = {}
     if whole:
-        with redis_errors("laying the dedup memory out"):
-            for shard in range(layout.shards):
-                state = {"newest": newest, "since": max(newest - 1, 0)}
-                server.hset(layout.state_key(shard), mapping=state)
-        begin = datetime.fromtimestamp((newest - 1) * layout.window_ms / 1000, UTC)
-        condition, since = "record_time >= %(since)s", begin
+        shards.lay_out(newest=newest, since=max(newest - 1, 0))
+        condition = "record_time >= %(since)s"
+        since = datetime.fromtimestamp(max(newest - 1, 0) * window_ms / 1000, UTC)
+        parameters["since"] = since.replace(tzinfo=None)
     else:
-        condition, since = "ingested_at >= %(since)s", datetime.now(UTC) - settings.dedup_tail
+        # Nothing is written while Redis is away, so its last claims are at the end of raw.
+        condition = "ingested_at >= (SELECT max(ingested_at) FROM usage_events) - %(tail)s"
+        parameters["tail"] = int(settings.dedup_tail.total_seconds())
     count = 0
     with clickhouse_errors("reading raw history to rebuild the dedup memory"):
         with client.query_arrow_stream(
-            _SELECT.format(condition=condition), parameters={"since": since.replace(tzinfo=None)},
-            use_strings=True,
+            _SELECT.format(condition=condition), parameters=parameters, use_strings=True,
         ) as stream:  # fmt: skip
             for block in stream:
                 count += restorer.restore(block)
@@ -67,12 +64,10 @@ def restore_from_raw(
 
 class _Restorer:
     def __init__(
-        self, server: "redis.Redis[bytes]", layout: MemoryLayout, catalog: Catalog,
-        settings: Settings, token: str, newest: int,
-    ) -> None:  # fmt: skip
-        self._server = server
-        self._layout = layout
-        self._token = token
+        self, shards: RebuildShards, catalog: Catalog, settings: Settings, newest: int
+    ) -> None:
+        self._shards = shards
+        self._layout = shards.layout
         self._newest = newest
         self._seed = identity_seed(settings.identity_key.get_secret_value())
         self._dimensions = {
@@ -80,7 +75,6 @@ class _Restorer:
             for meter in catalog.meters.values()
             if meter.counted_dimension is not None
         }
-        self._script: Any = server.register_script(script_text("dedup_restore.lua"))
 
     def restore(self, block: pa.RecordBatch | pa.Table) -> int:
         table = pa.Table.from_batches([block]) if isinstance(block, pa.RecordBatch) else block
@@ -134,35 +128,17 @@ class _Restorer:
         claims = Claims(
             source, identities, _numbers(rows, "offset"), _numbers(rows, "index"), digests, 0
         )
-        packed = pack_claims(claims, shards=self._layout.shards, buckets=self._layout.buckets)
-        shards = shard_of(identities, shards=self._layout.shards)
-        with redis_errors("claiming identities from raw history"):
-            pipe = self._server.pipeline(transaction=False)
-            for shard in range(self._layout.shards):
-                for window in np.unique(windows).tolist():
-                    order = np.flatnonzero((shards == shard) & (windows == window))
-                    for at in range(0, len(order), CLAIMS_PER_CALL):
-                        self._script(
-                            keys=[self._layout.state_key(shard)],
-                            args=[self._token, window,
-                                  packed[order[at : at + CLAIMS_PER_CALL]].tobytes()],
-                            client=pipe,
-                        )  # fmt: skip
-            if any(reply != b"K" for reply in pipe.execute()):
-                msg = "another worker started to rebuild the dedup memory; starting again"
-                raise DependencyDown(msg)
+        self._shards.restore(claims, windows)
 
 
-def _newest_window(
-    server: "redis.Redis[bytes]", client: Client, layout: MemoryLayout
-) -> int:
-    with redis_errors("reading the newest generation"):
-        held: Any = server.hget(layout.state_key(0), "newest")
+def _newest_record_ms(client: Client) -> int:
     with clickhouse_errors("reading the newest record timestamp"):
         rows = client.query("SELECT max(toUnixTimestamp64Milli(record_time)) FROM usage_events")
-    return max(int(held or 0), int(rows.result_rows[0][0]) // layout.window_ms)
+    newest: int = rows.result_rows[0][0]
+    return newest
 
 
 def _numbers(rows: pa.Table, name: str) -> NDArray[np.int64]:
     column = rows.column(name).cast(pa.int64()).combine_chunks()
-    return column.to_numpy(zero_copy_only=False)
+    numbers: NDArray[np.int64] = column.to_numpy(zero_copy_only=False)
+    return numbers

@@ -62,6 +62,8 @@ class ClickHouseHistory:
             with clickhouse_errors("looking old distinct values up in raw history"):
                 rows = self._client.query(_VALUES, parameters=parameters).result_rows
             for customer, _, group, value, owner in rows:
-                found[(customer, meter, group, period, value)] = Owner(*owner, 0)
+                found[(customer, meter, group, period, value)] = Owner(
+                    owner[0], owner[1], owner[2], owner[3], digest=0
+                )
         return found
 

@@ -15,6 +15,10 @@ from metering.rejection import Rejection
 from sinks.topics import REJECTED_BYTES_MAX
 
 
+#: A larger message is sent without the event's bytes; the table `rejected_events` has them.
+_VALUE_BYTES_MAX = REJECTED_BYTES_MAX - 4096
+
+
 class KafkaRejectedTopic:
     """A producer of the rejected topic; used by the flush thread only."""
 
@@ -43,6 +47,8 @@ class KafkaRejectedTopic:
         for source, found in rejected:
             key = f"{source.stream}/{source.partition}/{found.offset}/{found.index}"
             value = orjson.dumps(_body(source, found))
+            if len(value) > _VALUE_BYTES_MAX:
+                value = orjson.dumps(_body(source, found) | {"event": None})
             while True:
                 try:
                     self._producer.produce(self._topic, value, key, on_delivery=delivered)

@@ -36,7 +36,7 @@ def settings(stack: LocalStack) -> Iterator[Settings]:
     del stack
     namespace = f"t{uuid.uuid4().hex[:10]}"
     os.environ["METERLINE_NAMESPACE"] = namespace
-    found = load_settings(catalog=CATALOG, consumer_group=namespace, http_port=0)
+    found = load_settings(catalog=CATALOG, http_port=0)
     migrate(found)
     create_topics(found, kafka_config(found), partitions=4, replication=1)
     yield found

@@ -147,6 +147,26 @@ def test_a_message_may_have_1_mib() -> None:
     assert decoded(message + b" ").rejections[0].code == code
 
 
+def _nested(levels: int) -> bytes:
+    """An event of so many levels, itself among them."""
+    inner = b"[" * (levels - 1) + b'"' + b"[{" * 300 + b'\\"]"' + b"]" * (levels - 1)
+    return written(event(other="?")).replace(b'"?"', inner)
+
+
+def _at_depth(frames: int, message: bytes) -> int:
+    return _at_depth(frames - 1, message) if frames else len(decoded(message))
+
+
+def test_a_message_may_have_256_levels_wherever_the_decoder_is_called_from() -> None:
+    array = b"[" + _nested(255) + b"," + _nested(3) + b"]"
+    for frames in (0, 300):
+        assert _at_depth(frames, _nested(256)) == 1
+        assert _at_depth(frames, array) == 2
+        assert _at_depth(frames, _nested(257)) == 0
+        assert _at_depth(frames, array.replace(b"[[", b"[[[", 1).replace(b"]]", b"]]]", 1)) == 0
+    assert rejected(_nested(257)).code == RejectionCode.MESSAGE_MUST_BE_VALID_JSON
+
+
 def test_the_group_has_every_key_of_the_meter_in_one_order_and_none_for_a_meter_without() -> None:
     row = accepted(event(meter="credits", dimensions={"region": "eu", "other": "x"}))
     assert row["group"] == '{"plan":"","region":"eu"}'

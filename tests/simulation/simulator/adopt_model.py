@@ -29,6 +29,7 @@ class Adopter:
         self._reads = reads
         self._window_ms = window_ms
         self._store = store
+        self._run = redis.run
 
     def adopt(self) -> SimDedupStore:
         """The memory in force; raises `DependencyDown` when another worker rebuilds."""
@@ -70,21 +71,19 @@ class Adopter:
     def _rebuild(self, token: str, *, whole: bool) -> None:
         run = self._ask(lambda: self._redis.run)
         for shard in range(SHARDS):
-            self._ask(lambda shard=shard: self._redis.put(shard, "marker", None))
+            self._ask(lambda shard=shard: self._start(shard, token))
         if whole:
-            for shard in range(SHARDS):
-                self._ask(lambda shard=shard: self._redis.clear(shard))
-        for shard in range(SHARDS):
-            self._ask(lambda shard=shard: self._redis.put(shard, "rebuild", token))
+            self._each(token, lambda shard: self._redis.clear(shard))
         count = self._restore(token, whole=whole)
         marker = f"{self._turns.rng.getrandbits(64):x}"
         self._reads.record_memory(marker, run)
-        for shard in range(SHARDS):
-            self._ask(
-                lambda shard=shard: self._put_in_force(shard, marker, whole=whole, count=count)
-            )
+        self._each(token, lambda shard: self._finish(shard, marker, whole=whole, count=count))
 
-    def _put_in_force(self, shard: int, marker: str, *, whole: bool, count: int) -> None:
+    def _start(self, shard: int, token: str) -> None:
+        self._redis.put(shard, "rebuild", token)
+        self._redis.put(shard, "marker", None)
+
+    def _finish(self, shard: int, marker: str, *, whole: bool, count: int) -> None:
         self._redis.put(shard, "marker", marker)
         if whole:
             self._redis.put(shard, "born", "rebuilt" if count else "empty")
@@ -94,25 +93,34 @@ class Adopter:
         held = self._ask(lambda: self._redis.shards[0].state.get("newest", 0))
         newest = max(held, self._reads.newest_record_ms() // self._window_ms)
         if whole:
-            for shard in range(SHARDS):
-                self._ask(lambda shard=shard: self._redis.put(shard, "newest", newest))
-                self._ask(lambda shard=shard: self._redis.put(shard, "since", max(newest - 1, 0)))
+            self._each(token, lambda shard: self._lay_out(shard, newest))
             since_ms = (newest - 1) * self._window_ms
             rows = self._reads.raw(lambda row, _at_ms: row.record_ms >= since_ms)
         else:
-            since_ms = self._turns.now_ms - TAIL_MS
-            rows = self._reads.raw(lambda _row, at_ms: at_ms >= since_ms)
-        for shard in range(SHARDS):
-            self._ask(lambda shard=shard: self._restore_shard(shard, token, newest, rows))
+            rows = self._reads.raw_tail(TAIL_MS)
+        self._each(token, lambda shard: self._restore_shard(shard, newest, rows))
         if self._ask(lambda: self._redis.lock is None or self._redis.lock[0] != token):
             msg = "the rebuild lock was lost"
             raise DependencyDown(msg)
         return len(rows)
 
-    def _restore_shard(self, shard: int, token: str, newest: int, rows: list[RawRow]) -> None:
-        if self._redis.shards[shard].state.get("rebuild") != token:
-            msg = "another worker started to rebuild"
-            raise DependencyDown(msg)
+    def _lay_out(self, shard: int, newest: int) -> None:
+        self._redis.put(shard, "newest", newest)
+        self._redis.put(shard, "since", max(newest - 1, 0))
+
+    def _each(self, token: str, step: Callable[[int], None]) -> None:
+        """A step on every shard, refused where another rebuilder has started."""
+
+        def on(shard: int) -> None:
+            if self._redis.shards[shard].state.get("rebuild") != token:
+                msg = "another worker started to rebuild"
+                raise DependencyDown(msg)
+            step(shard)
+
+        for shard in range(SHARDS):
+            self._ask(lambda shard=shard: on(shard))
+
+    def _restore_shard(self, shard: int, newest: int, rows: list[RawRow]) -> None:
         for row in rows:
             window = min(max(row.record_ms // self._window_ms, newest - 1, 0), newest)
             owner = (row.partition, row.offset, row.index)
@@ -137,6 +145,9 @@ class Adopter:
 
     def _ask(self, do: Callable[[], T]) -> T:
         def round_trip() -> T:
+            if self._redis.run != self._run:
+                msg = "the connection is broken"
+                raise DependencyDown(msg)
             if self._turns.strikes("redis_refused"):
                 raise DependencyDown("redis")
             answer = do()

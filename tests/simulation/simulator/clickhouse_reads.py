@@ -81,6 +81,15 @@ class SimReads:
             lambda tables: [row for row, at_ms in tables.raw.values() if condition(row, at_ms)]
         )
 
+    def raw_tail(self, tail_ms: int) -> list[RawRow]:
+        """Rows inserted in the last `tail_ms` before the newest one."""
+
+        def query(tables: Tables) -> list[RawRow]:
+            newest_ms = max((at_ms for _, at_ms in tables.raw.values()), default=0)
+            return [row for row, at_ms in tables.raw.values() if at_ms >= newest_ms - tail_ms]
+
+        return self._ask(query)
+
     def newest_record_ms(self) -> int:
         """The greatest record time in raw history."""
         return self._ask(

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from metering.batch import Source
-from metering.claims import Claim, ClaimAnswers, Claims
+from metering.claims import Claim, ClaimAnswers, Claims, CoverageMoved
 from metering.errors import AssignmentLost, DedupMemoryLost, DependencyDown
 
 from simulator.turns import Turns
@@ -57,14 +57,16 @@ class RedisServer:
         bucket[identity] = owner
 
     def clear(self, shard: int) -> None:
-        """UNLINK of all keys of a shard."""
-        before = self.shards[shard]
+        """UNLINK of all buckets of a shard."""
+        held = self.shards[shard]
+        before = held.windows
 
         def bring_back() -> None:
-            self.shards[shard] = before
+            held.windows = before
 
         self._log(bring_back)
-        self.shards[shard] = Shard()
+        held.windows = {}
+        self.losses += any(before.values())
 
     def restart(self, *, lost: int) -> None:
         """A new run without the last `lost` writes (at most those of the last 5 minutes)."""
@@ -107,7 +109,9 @@ class RedisServer:
             return "M"
         if state.get(name) != generation:
             return "G"
-        newest = state.get("newest", 0)
+        newest = int(state.get("newest", 0))
+        if newest > window:
+            return f"W{newest}"
         if window > newest:
             self.put(shard, "newest", window)
             if newest == 0:
@@ -175,7 +179,7 @@ class SimDedupStore:
         return Source(stream, partition, generation)
 
     def claim(self, claims: Claims) -> ClaimAnswers:
-        window = claims.record_ms // self.window_ms
+        window = self._advance(claims.record_ms)
         name = f"gen:{claims.source.stream}:{claims.source.partition}"
         asked = _by_shard(claims)
         replies = [
@@ -186,7 +190,6 @@ class SimDedupStore:
             )
             for shard, (_, some) in asked
         ]
-        self.newest = max(self.newest, window)
         statuses = np.zeros(len(claims), np.uint8)
         owners = np.zeros((len(claims), 3), np.int64)
         for (_, (positions, _)), reply in zip(asked, replies, strict=True):
@@ -194,6 +197,9 @@ class SimDedupStore:
                 raise DedupMemoryLost(self.marker)
             if reply == "G":
                 raise AssignmentLost(str(claims.source))
+            if isinstance(reply, str):
+                self.newest = max(self.newest, int(reply[1:]))
+                raise CoverageMoved
             for at, (status, owner) in zip(positions, reply, strict=True):
                 statuses[at] = status
                 owners[at] = owner[:3]
@@ -208,13 +214,19 @@ class SimDedupStore:
             if held.get(f"gen:{source.stream}:{source.partition}") != source.generation
         ]  # fmt: skip
 
-    def oldest_covered_ms(self) -> int:
-        return self.turns.local(self._oldest_covered_ms)
+    def oldest_covered_ms(self, record_ms: int) -> int:
+        return self.turns.local(lambda: self._oldest_covered_ms(record_ms))
 
-    def _oldest_covered_ms(self) -> int:
-        if self.complete and self.newest - self.since < 2:
+    def _oldest_covered_ms(self, record_ms: int) -> int:
+        newest = self._advance(record_ms)
+        if self.complete and newest - self.since < 2:
             return 0
-        return (self.newest - 1) * self.window_ms
+        return (newest - 1) * self.window_ms
+
+    def _advance(self, record_ms: int) -> int:
+        self.newest = max(self.newest, record_ms // self.window_ms)
+        self.since = self.since or self.newest
+        return self.newest
 
     def _claim(
         self, shard: int, name: str, generation: int, window: int,

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 
+from simulator.adopt_model import LOCK_MS
 from simulator.clickhouse_model import ClickHouseServer
 from simulator.group_model import Group, Place
 from simulator.oracle import Oracle, Problems, contents
@@ -97,6 +98,7 @@ class Run:
         while self._to_reveal:
             self._reveal()
         for _ in range(_ROUNDS_MAX):
+            turns.now_ms += LOCK_MS // 4
             self._start_all()
             group.assign_free(self.rng)
             for worker in self._up():
