@@ -1,8 +1,16 @@
-"""Places as they are named on the command line: a partition, an event's coordinate."""
+"""Places and moments as they are named on the command line."""
 
+import re
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 import typer
+
+from metering import rfc3339
+from sinks.rejects import Coordinate
+
+_AGO = re.compile(r"(\d{1,6})([smhd])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 class PartitionPlace(NamedTuple):
@@ -10,19 +18,6 @@ class PartitionPlace(NamedTuple):
 
     stream: str
     partition: int
-
-
-class Coordinate(NamedTuple):
-    """One event, written STREAM/PARTITION/OFFSET/INDEX."""
-
-    stream: str
-    partition: int
-    offset: int
-    index: int  # type: ignore[assignment]
-
-    def __str__(self) -> str:
-        """As it is written."""
-        return "/".join(map(str, self))
 
 
 def partition_place(text: str) -> PartitionPlace:
@@ -36,6 +31,21 @@ def coordinate(text: str) -> Coordinate:
     stream, *numbers = _split(text, 3, "STREAM/PARTITION/OFFSET/INDEX")
     partition, offset, index = map(int, numbers)
     return Coordinate(stream, partition, offset, index)
+
+
+def moment(text: str, now: datetime) -> datetime:
+    """A moment: RFC 3339, or how long before `now` (`90m`, `24h`, `7d`).
+
+    Raises `typer.BadParameter`.
+    """
+    ago = _AGO.fullmatch(text)
+    if ago is not None:
+        return now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+    unix_us = rfc3339.microseconds(text)
+    if unix_us is None:
+        msg = f"expected a time like 2026-11-21T08:00:00Z or an age like 24h, got {text!r}"
+        raise typer.BadParameter(msg)
+    return datetime.fromtimestamp(unix_us / 1_000_000, UTC)
 
 
 def _split(text: str, count: int, expected: str) -> list[str]:

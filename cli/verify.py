@@ -19,6 +19,9 @@ from sinks.conservation.repair import record_superseded, repair_totals
 from sinks.conservation.verify import Say, verify
 from sinks.dedup_adopt import adopt_memory
 
+#: A query over all of raw history takes its time.
+_ANSWER_S = 3600
+
 
 def verify_command(
     *,
@@ -45,7 +48,7 @@ def verify_command(
     """
     settings = settings_with(catalog)
     known = catalog_of(settings)
-    client = connect_clickhouse(settings)
+    client = connect_clickhouse(settings, answer_s=_ANSWER_S)
     with verifying() as say:
         found = verify(client, known, shown_max=limit, say=say)
     before = None
@@ -73,7 +76,7 @@ def verifying() -> Iterator[Say]:
 
 
 def _repaired(settings: Settings, catalog: Catalog, before: Findings, *, limit: int) -> Findings:
-    client = connect_clickhouse(settings)
+    client = connect_clickhouse(settings, answer_s=_ANSWER_S)
     for balance in before.balances:
         if balance.superseded:
             record_superseded(client, balance)

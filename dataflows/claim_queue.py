@@ -29,6 +29,7 @@ class ClaimQueue:
         self._is_current = is_current
         self._in_flight_max = in_flight_max
         self._asker = executor or ThreadPoolExecutor(1, thread_name_prefix="claims")
+        self._failure: Exception | None = None
         self._under_way: deque[tuple[LedgerPlan | Tick, Future[Decided | None] | None]] = deque()
 
     def step(self, item: LedgerPlan | Tick) -> list[Decided | LedgerPlan | Tick]:
@@ -59,11 +60,15 @@ class ClaimQueue:
         return found
 
     def _decide(self, plan: LedgerPlan) -> Decided | None:
+        if self._failure is not None:
+            # A later copy of an event must not claim before an earlier one that failed to.
+            raise self._failure
         if not self._is_current(plan.batch.source):
             return None
         try:
             return self._dedup.decide(plan)
-        except AssignmentLost:
-            if self._is_current(plan.batch.source):
-                raise
-            return None
+        except Exception as error:
+            if isinstance(error, AssignmentLost) and not self._is_current(plan.batch.source):
+                return None
+            self._failure = error
+            raise

@@ -66,6 +66,7 @@ class Deduplicator:
             positions = positions[~plan.absorbed]
         answers = self._ask(
             batch, positions, batch.identities[positions], digests=batch.digests[positions],
+            since_us=batch.occurred_us[positions],
             look_up=lambda old: self._owners(batch, positions[old]),
         )  # fmt: skip
         goes_on = answers.statuses <= Claim.OWN
@@ -106,6 +107,7 @@ class Deduplicator:
         ).reshape(-1, 2)
         answers = self._ask(
             batch, positions, words, digests=np.zeros(len(keys), np.uint32),
+            since_us=np.array(periods, np.int64) * 1_000_000,
             look_up=lambda old: self._value_owners([keys[n] for n in old.tolist()]),
         )  # fmt: skip
         counted[at] = answers.statuses <= Claim.OWN
@@ -113,19 +115,21 @@ class Deduplicator:
 
     def _ask(
         self, batch: EventBatch, positions: NDArray[np.int64], identities: NDArray[np.uint64],
-        *, digests: NDArray[np.uint32], look_up: LookUp,
+        *, digests: NDArray[np.uint32], since_us: NDArray[np.int64], look_up: LookUp,
     ) -> ClaimAnswers:  # fmt: skip
+        """`since_us`: the earliest moment at which each may have been claimed before."""
         while True:
             try:
                 return self._ask_once(
-                    batch, positions, identities, digests=digests, look_up=look_up
-                )
+                    batch, positions, identities,
+                    digests=digests, since_us=since_us, look_up=look_up,
+                )  # fmt: skip
             except CoverageMoved:
                 continue  # what was forgotten meanwhile is looked up in history
 
     def _ask_once(
         self, batch: EventBatch, positions: NDArray[np.int64], identities: NDArray[np.uint64],
-        *, digests: NDArray[np.uint32], look_up: LookUp,
+        *, digests: NDArray[np.uint32], since_us: NDArray[np.int64], look_up: LookUp,
     ) -> ClaimAnswers:  # fmt: skip
         offsets, indexes = batch.offsets[positions], batch.indexes[positions]
         answers = ClaimAnswers(
@@ -136,7 +140,7 @@ class Deduplicator:
         if not len(positions):
             return answers
         record_ms = int(batch.record_ms.max())
-        known = self._known(batch, positions, record_ms=record_ms, look_up=look_up)
+        known = self._known(batch, positions, since_us, record_ms=record_ms, look_up=look_up)
         asking = np.ones(len(positions), np.bool_)
         asking[[at for at, _ in known]] = False
         if asking.any():
@@ -158,13 +162,14 @@ class Deduplicator:
         return answers
 
     def _known(
-        self, batch: EventBatch, positions: NDArray[np.int64], *, record_ms: int, look_up: LookUp
-    ) -> list[tuple[int, Owner]]:
+        self, batch: EventBatch, positions: NDArray[np.int64], since_us: NDArray[np.int64], *,
+        record_ms: int, look_up: LookUp,
+    ) -> list[tuple[int, Owner]]:  # fmt: skip
         """Those that the memory may have forgotten and that another event holds in history."""
         covered_us = self._store.oldest_covered_ms(record_ms) * 1000
         if covered_us <= 0:
             return []
-        old = np.flatnonzero(batch.occurred_us[positions] < covered_us + _CLOCK_SLACK_US)
+        old = np.flatnonzero(since_us < covered_us + _CLOCK_SLACK_US)
         if not len(old):
             return []
         offsets, indexes = batch.offsets[positions], batch.indexes[positions]

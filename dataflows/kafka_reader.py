@@ -60,6 +60,7 @@ class KafkaReader:
         self.is_answering = True
         self._consumer = Consumer(
             {
+                "session.timeout.ms": 10_000,
                 **kafka_config(settings),
                 "group.id": settings.group_id,
                 "enable.auto.commit": False,
@@ -68,7 +69,6 @@ class KafkaReader:
                 "isolation.level": "read_committed",
                 "enable.partition.eof": True,
                 "partition.assignment.strategy": "cooperative-sticky",
-                "session.timeout.ms": 10_000,
                 "queued.max.messages.kbytes": 65_536,
                 "queued.min.messages": 200_000,
                 "fetch.message.max.bytes": 4_194_304,

@@ -11,6 +11,7 @@ when Redis was lost in between and its duplicate sits on another partition).
 """
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,10 +60,12 @@ class Ledger:
         Raises `DependencyDown` when the store does not answer; nothing has changed then.
         """
         part = self._partition(batch.source)
-        windows = window_starts(batch.occurred_us).tolist()
+        starts = window_starts(batch.occurred_us)
+        windows = starts.tolist()
         periods = period_starts(batch.occurred_us).tolist()
         keys = list(zip(batch.customers, batch.meters, batch.groups, periods, strict=True))
-        held = part.hold(keys, windows, self._store, flush=self._flush + 1)
+        oldest = int(starts.min()) if len(batch) else 0
+        held = part.hold(keys, windows, self._store, oldest=oldest, flush=self._flush + 1)
         units: list[Unit | None] = list(held)
         if not batch.billable.all():
             for i in np.flatnonzero(~batch.billable).tolist():
@@ -86,19 +89,22 @@ class Ledger:
         event is not billable). Plans are applied in the order in which they were loaded.
         """
         self.skip(plan)
-        batch = plan.batch
-        positions = chosen.tolist()
-        units, windows, quantities = plan.units, plan.windows, batch.units
-        moments, late_flags = batch.occurred_us.tolist(), late.tolist()
+        batch, part = plan.batch, plan.part
+        rows: Iterable[tuple[int, Unit | None, int, int, int]] = zip(
+            range(len(batch)), plan.units, plan.windows, batch.occurred_us.tolist(), batch.units,
+            strict=True,
+        )  # fmt: skip
+        if len(chosen) != len(batch):
+            every = list(rows)
+            rows = [every[i] for i in chosen.tolist()]
+        left_out = set(chosen[~counted].tolist())
         before: list[int] = []
-        flush, dirty, part = self._flush, plan.part.dirty, plan.part
-        for n, i in enumerate(positions):
-            unit = units[i]
+        flush, dirty = self._flush, part.dirty
+        for i, unit, window, moment, quantity in rows:
             if unit is None:
                 before.append(0)
                 continue
             before.append(unit.total)
-            window, moment = windows[i], moments[i]
             cell = unit.cell
             if cell.window != window:
                 cell = unit.find(window) or part.add_window(unit, window, flush)
@@ -107,19 +113,21 @@ class Ledger:
                 dirty.append((unit, cell))
                 unit.touched = flush
             if unit.aggregation == "sum":
-                quantity = quantities[i]
                 unit.total += quantity
                 cell.quantity += quantity
             else:
-                _fold(unit, cell, quantities[i], moment, batch.identities[i].tobytes(),
-                      counted=bool(counted[n]))  # fmt: skip
-            if cell.events == 0 or moment < cell.first_us:
-                cell.first_us = moment
+                _fold(unit, cell, quantity, moment, batch.identities[i].tobytes(),
+                      counted=i not in left_out)  # fmt: skip
             if moment > cell.last_us:
                 cell.last_us = moment
+            if moment < cell.first_us:
+                cell.first_us = moment
             cell.events += 1
-            if late_flags[n]:
-                cell.late += 1
+        for i in chosen[late].tolist():
+            unit = plan.units[i]
+            found = None if unit is None else unit.find(plan.windows[i])
+            if found is not None:
+                found.late += 1
         return before
 
     def skip(self, plan: LedgerPlan) -> None:

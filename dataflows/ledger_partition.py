@@ -21,25 +21,32 @@ class PartitionLedger:
         self.units: dict[PlainKey, Unit] = {}
         self.dirty: list[tuple[Unit, Cell]] = []
         self.crowded: dict[PlainKey, Unit] = {}
+        #: Start of the newest window that some unit may lack though it is stored.
+        self.lacking_until = -1
         self.absorbed_offset = stored.absorbed_offset
         #: Units of periods that begin after this moment cannot be stored.
         self._stored_until = stored.newest_window
         self._aggregations = aggregations
 
     def hold(
-        self, keys: list[PlainKey], windows: list[int], store: TotalsStore, *, flush: int
-    ) -> list[Unit]:
-        """The units of `keys`, each with its window; what is missing is read or begun.
+        self, keys: list[PlainKey], windows: list[int], store: TotalsStore, *,
+        oldest: int, flush: int,
+    ) -> list[Unit]:  # fmt: skip
+        """The units of `keys`, with the windows of theirs that are stored but not held.
 
-        New cells are pinned until `flush` is durable. Raises `DependencyDown`.
+        `oldest` is the least of `windows`. A window that is not stored is begun when its first
+        event is applied. New cells are pinned until `flush` is durable. Raises `DependencyDown`.
         """
         units = list(map(self.units.get, keys))
-        odd = [
-            i
-            for i, (unit, window) in enumerate(zip(units, windows, strict=True))
-            if unit is None
-            or (unit.cell.window != window and (not unit.others or window not in unit.others))
-        ]
+        if oldest <= self.lacking_until:
+            odd = [
+                i
+                for i, (unit, window) in enumerate(zip(units, windows, strict=True))
+                if unit is None
+                or (unit.cell.window != window and (not unit.others or window not in unit.others))
+            ]
+        else:
+            odd = [i for i, unit in enumerate(units) if unit is None] if None in units else []
         if odd:
             wanted = [(keys[i], windows[i]) for i in odd]
             created = self._created(wanted, store, flush)
@@ -82,7 +89,7 @@ class PartitionLedger:
         """Let crowded units forget; those with an id in `pinned` are needed by a batch."""
         for unit in list(self.crowded.values()):
             if id(unit) not in pinned:
-                unit.forget_windows(durable)
+                self.lacking_until = max(self.lacking_until, unit.forget_windows(durable))
                 if not unit.is_crowded:
                     del self.crowded[unit.key]
 
@@ -111,6 +118,7 @@ class PartitionLedger:
                 # Beyond what the partition had when it was assigned, if its last owner was
                 # still writing then.
                 self.absorbed_offset = max(self.absorbed_offset, unit.absorbed)
+                self.lacking_until = max(self.lacking_until, found[key].newest_window)
             created[plain] = unit
         return created
 

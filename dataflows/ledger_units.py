@@ -9,6 +9,7 @@ from metering.totals import StoredUnit, StoredWindow, UnitKey
 #: Windows that a unit keeps beside the current one before it forgets those that are stored.
 WINDOWS_KEPT = 3
 NEVER = -(2**63)
+LATEST = 2**63 - 1
 
 
 class Cell:
@@ -27,7 +28,7 @@ class Cell:
         self.quantity = 0
         self.events = 0
         self.late = 0
-        self.first_us = 0
+        self.first_us = LATEST
         self.last_us = NEVER
         self.last_identity = b""
 
@@ -109,11 +110,17 @@ class Unit:
         cells = [self.cell, *(self.others or {}).values()]
         return all(not cell.dirty and cell.flush <= durable for cell in cells)
 
-    def forget_windows(self, durable: int) -> None:
-        """Forget old windows that are stored; not while a batch in flight may need one."""
+    def forget_windows(self, durable: int) -> int:
+        """Forget old windows that are stored; not while a batch in flight may need one.
+
+        Returns the start of the newest one forgotten, -1 if none was.
+        """
         assert self.others is not None
+        newest = -1
         for window in sorted(self.others)[:-WINDOWS_KEPT]:
             cell = self.others[window]
             if not cell.dirty and cell.flush <= durable:
                 del self.others[window]
                 self.is_whole = False
+                newest = window
+        return newest

@@ -141,7 +141,7 @@ def _await_assignment(demo: Demo, workers: Workers) -> None:
     """Wait until the workers share the partitions, so that the crash meets work in flight."""
     bootstrap_servers = demo.addresses["KAFKA_BOOTSTRAP_SERVERS"]
     deadline = time.monotonic() + _ASSIGNED_S
-    while (held := group_members(bootstrap_servers, demo.namespace)) != (
+    while (held := group_members(bootstrap_servers, f"{demo.namespace}.meterline")) != (
         _WORKERS,
         demo.plan.partitions,
     ):

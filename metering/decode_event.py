@@ -32,7 +32,7 @@ class Fault:
     meter: str = ""
 
 
-class _Refused(Exception):  # noqa: N818 - ends the reading of one event, never leaves this module
+class _Refused(Exception):  # ends the reading of one event, never leaves this module
     def __init__(self, code: RejectionCode, got: str) -> None:
         super().__init__(code)
         self.code = code

@@ -5,6 +5,7 @@
     |  +- DependencyDown         Kafka, Redis or ClickHouse does not answer
     |  +- AssignmentLost         another worker holds the partition now: drop what is in flight
     |  +- DedupMemoryLost        Redis is not the memory that was adopted: rebuild, then go on
+    |  +- ClaimsForgotten        two generations passed since this worker's first claim: start anew
     +- PermanentError            a person has to act
        +- SettingsInvalid        settings or catalog are wrong; every fault is listed
        +- OffsetsNotThere        the log does not hold the offset to resume from
@@ -38,6 +39,13 @@ class AssignmentLost(TransientError):
 
 class DedupMemoryLost(TransientError):
     """The dedup memory in Redis is not the one that was adopted."""
+
+
+class ClaimsForgotten(TransientError):
+    """The memory has moved two generations past this worker's first claim.
+
+    Claims of that age are forgotten, and some of this worker's may not be in raw history yet.
+    """
 
 
 class PermanentError(MeterlineError):

@@ -38,6 +38,7 @@ INSERT_SETTINGS: dict[str, Any] = {
 #: For every query. FINAL has to fold versions across table partitions as well.
 QUERY_SETTINGS: dict[str, Any] = {
     "do_not_merge_across_partitions_select_final": 0,
+    "join_use_nulls": 0,
     "max_query_size": 64_000_000,
     "max_ast_elements": 10_000_000,
     "max_expanded_ast_elements": 10_000_000,
@@ -46,8 +47,12 @@ QUERY_SETTINGS: dict[str, Any] = {
 _NOT_NOW = (159, 164, 201, 202, 209, 210, 241, 242, 243, 252, 279, 319, 425, 999)
 
 
-def connect_clickhouse(settings: Settings, *, database: str | None = "") -> Client:
+def connect_clickhouse(
+    settings: Settings, *, database: str | None = "", answer_s: int = 120
+) -> Client:
     """A client of the deployment's database ("" means that one; None means no database).
+
+    `answer_s` is how long it waits for an answer: long for a query over all of raw history.
 
     Raises `DependencyDown` when the server does not answer.
     """
@@ -63,7 +68,7 @@ def connect_clickhouse(settings: Settings, *, database: str | None = "") -> Clie
             compress=False,
             autogenerate_session_id=False,
             connect_timeout=5,
-            send_receive_timeout=120,
+            send_receive_timeout=answer_s,
             settings=QUERY_SETTINGS,
         )
 
@@ -91,8 +96,23 @@ def insert_arrow(client: Client, table: str, rows: pa.Table) -> None:
     """
     if rows.num_rows == 0:
         return
+    columns = rows.column_names
     with clickhouse_errors(f"inserting {rows.num_rows} rows into {table}"):
-        client.insert_arrow(table, rows.combine_chunks(), settings=INSERT_SETTINGS)
+        client.raw_insert(
+            table, columns, _arrow_stream(rows), settings=INSERT_SETTINGS, fmt="ArrowStream"
+        )
+
+
+def _arrow_stream(rows: pa.Table) -> Iterator[memoryview]:
+    """The rows in Arrow's stream format, a batch at a time; the server joins them to one block.
+
+    One large body would be copied, and its pages touched, once more. A stream also cannot be sent
+    again behind the caller's back.
+    """
+    yield memoryview(rows.schema.serialize())
+    for batch in rows.to_batches():
+        yield memoryview(batch.serialize())
+    yield memoryview(b"\xff\xff\xff\xff\x00\x00\x00\x00")  # end of stream
 
 
 def error_code(error: Exception) -> int | None:

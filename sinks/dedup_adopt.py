@@ -28,7 +28,7 @@ from metering.settings import Settings
 from sinks.clickhouse import clickhouse_errors
 from sinks.dedup_connection import connect_redis, redis_errors, run_id
 from sinks.dedup_memory import MemoryLayout, RedisDedupMemory
-from sinks.dedup_rebuild import restore_from_raw
+from sinks.dedup_rebuild import newest_record_ms, restore_from_raw
 from sinks.dedup_rebuild_shards import RebuildShards
 
 _LOCK_MS = 60_000
@@ -65,10 +65,14 @@ def adopt_memory(
 
 def rebuild_memory(
     settings: Settings, client: Client, catalog: Catalog, *, reason: str,
-    say: Callable[[str], None] = lambda _text: None,
+    on_claimed: Callable[[int], None] = lambda _count: None,
 ) -> int:  # fmt: skip
-    """Rebuild the whole window from raw history; the number of identities claimed again."""
-    return _Adopter(settings, client, catalog, say).rebuild(reason=reason, whole=True)
+    """Rebuild the whole window from raw history; the number of identities claimed again.
+
+    `on_claimed` hears now and then how many they are so far.
+    """
+    adopter = _Adopter(settings, client, catalog, lambda _text: None, on_claimed)
+    return adopter.rebuild(reason=reason, whole=True)
 
 
 def recorded_memory(client: Client) -> MemoryRecord | None:
@@ -82,12 +86,14 @@ def recorded_memory(client: Client) -> MemoryRecord | None:
 
 class _Adopter:
     def __init__(
-        self, settings: Settings, client: Client, catalog: Catalog, say: Callable[[str], None]
-    ) -> None:
+        self, settings: Settings, client: Client, catalog: Catalog, say: Callable[[str], None],
+        on_claimed: Callable[[int], None] = lambda _count: None,
+    ) -> None:  # fmt: skip
         self._settings = settings
         self._client = client
         self._catalog = catalog
         self._say = say
+        self._on_claimed = on_claimed
         self._layout = layout_of(settings)
         self._url = settings.redis_url.get_secret_value()
         self._redis = connect_redis(self._url)
@@ -132,11 +138,12 @@ class _Adopter:
         run = run_id(self._redis)
         shards = RebuildShards(self._redis, self._layout, token)
         shards.start()
+        is_raw_empty = newest_record_ms(self._client) == 0
         if whole:
             shards.clear()
         count = restore_from_raw(
             shards, self._client, self._settings, self._catalog,
-            whole=whole, keep_lock=lambda: self._keep_lock(token),
+            whole=whole, keep_lock=lambda claimed: self._keep_lock(token, claimed),
         )  # fmt: skip
         marker = uuid.uuid4().hex
         with clickhouse_errors("recording the dedup memory"):
@@ -145,7 +152,7 @@ class _Adopter:
                 column_names=["marker", "servers", "reason", "adopted_at"],
                 settings={"async_insert": 0},
             )  # fmt: skip
-        born = {"born": "empty" if count == 0 else "rebuilt"} if whole else {}
+        born = {"born": "empty" if is_raw_empty else "rebuilt"} if whole else {}
         shards.finish(marker, born)
         return count
 
@@ -173,7 +180,8 @@ class _Adopter:
         with redis_errors("taking the rebuild lock"):
             return bool(self._redis.set(self._lock_key, token, nx=True, px=_LOCK_MS))
 
-    def _keep_lock(self, token: str) -> None:
+    def _keep_lock(self, token: str, claimed: int) -> None:
+        self._on_claimed(claimed)
         with redis_errors("keeping the rebuild lock"):
             if self._redis.get(self._lock_key) != token.encode():
                 msg = "the rebuild lock was lost to another worker; starting again"

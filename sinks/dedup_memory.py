@@ -20,7 +20,7 @@ import redis
 from metering.batch import Source
 from metering.claim_packing import VALUE_BYTES, pack_claims, shard_of, unpack_owners
 from metering.claims import Claim, ClaimAnswers, Claims, CoverageMoved
-from metering.errors import AssignmentLost, DedupMemoryLost
+from metering.errors import AssignmentLost, ClaimsForgotten, DedupMemoryLost
 from sinks.dedup_connection import connect_redis, redis_errors
 
 #: Entries that a bucket is laid out for; Redis keeps a listpack up to 512 entries.
@@ -73,6 +73,8 @@ class RedisDedupMemory:
         self._complete = complete
         self._client = connect_redis(url, run=run)
         self._claim: Any = self._client.register_script(script_text("dedup_claim.lua"))
+        self._advancing: Any = self._client.register_script(script_text("dedup_advance.lua"))
+        self._first_claim_window: int | None = None
         self._begin: Any = self._client.register_script(script_text("dedup_begin.lua"))
         with redis_errors("reading the newest generation"):
             found: Any = self._client.hmget(layout.state_key(0), ["newest", "since"])
@@ -96,7 +98,11 @@ class RedisDedupMemory:
 
     def claim(self, claims: Claims) -> ClaimAnswers:
         """Claim in one round trip: one script call per shard and 4096 claims, sent together."""
-        window = self._advance(claims.record_ms)
+        self._see(claims.record_ms // self._layout.window_ms)
+        self._require_remembered()
+        window = self._newest_window
+        if self._first_claim_window is None:
+            self._first_claim_window = window
         packed = pack_claims(claims, shards=self._layout.shards, buckets=self._layout.buckets)
         orders = self._orders(claims)
         args = [
@@ -121,18 +127,29 @@ class RedisDedupMemory:
         """Ask the home shard, which every assignment reaches first."""
         fields = [assignment_field(source.stream, source.partition) for source in sources]
         with redis_errors("checking assignments before a write"):
-            held: Any = self._client.hmget(self._layout.state_key(0), ["marker", *fields])
+            held: Any = self._client.hmget(
+                self._layout.state_key(0), ["marker", "newest", *fields]
+            )
         if held[0] != self._marker.encode():
             raise DedupMemoryLost(self._lost())
+        self._require_remembered(int(held[1] or 0))
         return [
             source
-            for source, generation in zip(sources, held[1:], strict=True)
+            for source, generation in zip(sources, held[2:], strict=True)
             if generation != str(source.generation).encode()
         ]
 
     def oldest_covered_ms(self, record_ms: int) -> int:
-        """Start of the older generation, or 0 while nothing was ever forgotten."""
-        newest = self._advance(record_ms)
+        """Start of the older generation, or 0 while nothing was ever forgotten.
+
+        Where `record_ms` begins a new generation all shards are moved on first (the home shard
+        before the others): what a look-up in history finds after that cannot be outrun by a
+        worker that still held a claim in the generation that is forgotten now.
+        """
+        window = record_ms // self._layout.window_ms
+        if window > self._newest_window:
+            self._move_on(window)
+        newest = self._newest_window
         if self._complete and newest - self._since_window < 2:  # noqa: PLR2004 - generations
             return 0
         return (newest - 1) * self._layout.window_ms
@@ -141,10 +158,29 @@ class RedisDedupMemory:
         """Give the connections back."""
         self._client.close()
 
-    def _advance(self, record_ms: int) -> int:
-        self._newest_window = max(self._newest_window, record_ms // self._layout.window_ms)
+    def _move_on(self, window: int) -> None:
+        with redis_errors("moving on to a new generation"):
+            for shard in range(self._layout.shards):
+                reply = self._advancing(
+                    keys=[self._layout.state_key(shard)], args=[self._marker, window]
+                )
+                if reply == b"M":
+                    raise DedupMemoryLost(self._lost())
+                self._see(int(reply))
+
+    def _see(self, window: int) -> None:
+        self._newest_window = max(self._newest_window, window)
         self._since_window = self._since_window or self._newest_window
-        return self._newest_window
+
+    def _require_remembered(self, newest: int = 0) -> None:
+        """What this worker claimed first, and may not have written yet, is still remembered."""
+        first, newest = self._first_claim_window, max(newest, self._newest_window)
+        if first is not None and newest >= first + 2:
+            msg = (
+                f"the dedup memory moved from generation {first} to {newest} since this worker "
+                "first claimed; it starts anew from what is durable"
+            )
+            raise ClaimsForgotten(msg)
 
     def _orders(self, claims: Claims) -> list[tuple[int, Any]]:
         shards = shard_of(claims.identities, shards=self._layout.shards)
@@ -169,7 +205,7 @@ class RedisDedupMemory:
             if reply == b"M":
                 raise DedupMemoryLost(self._lost())
             if reply[:1] == b"W":
-                self._newest_window = max(self._newest_window, int(reply[1:]))
+                self._see(int(reply[1:]))
                 raise CoverageMoved
             if reply == b"G":
                 msg = (
@@ -180,7 +216,7 @@ class RedisDedupMemory:
 
     def _load_scripts(self) -> None:
         with redis_errors("loading scripts"):
-            for script in (self._claim, self._begin):
+            for script in (self._claim, self._begin, self._advancing):
                 self._client.script_load(script.script)
 
     def _lost(self) -> str:

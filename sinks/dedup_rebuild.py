@@ -31,15 +31,15 @@ WHERE {condition}
 
 def restore_from_raw(
     shards: RebuildShards, client: Client, settings: Settings, catalog: Catalog, *,
-    whole: bool, keep_lock: Callable[[], None],
+    whole: bool, keep_lock: Callable[[int], None],
 ) -> int:  # fmt: skip
     """Claim what is in raw: the two newest generations, or only the recent tail.
 
     The generation of an event is that of its record timestamp. Returns how many identities were
-    claimed. Raises `DependencyDown`.
+    claimed; `keep_lock` hears of it after every block. Raises `DependencyDown`.
     """
     window_ms = shards.layout.window_ms
-    newest = max(shards.newest_window(), _newest_record_ms(client) // window_ms)
+    newest = max(shards.newest_window(), newest_record_ms(client) // window_ms)
     restorer = _Restorer(shards, catalog, settings, newest)
     parameters: dict[str, Any] = {}
     if whole:
@@ -58,7 +58,7 @@ def restore_from_raw(
         ) as stream:  # fmt: skip
             for block in stream:
                 count += restorer.restore(block)
-                keep_lock()
+                keep_lock(count)
     return count
 
 
@@ -131,7 +131,8 @@ class _Restorer:
         self._shards.restore(claims, windows)
 
 
-def _newest_record_ms(client: Client) -> int:
+def newest_record_ms(client: Client) -> int:
+    """Newest record timestamp in raw history, Unix milliseconds; 0 if there is none."""
     with clickhouse_errors("reading the newest record timestamp"):
         rows = client.query("SELECT max(toUnixTimestamp64Milli(record_time)) FROM usage_events")
     newest: int = rows.result_rows[0][0]

@@ -141,7 +141,14 @@ class KafkaService(Service):
     def _format(self) -> None:
         cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         config = str(self._config_file)
-        arguments = ("kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", config)
+        # Joined by "=", as one id in 64 begins with a dash.
+        arguments = (
+            "kafka.tools.StorageTool",
+            "format",
+            f"--cluster-id={cluster_id}",
+            "-c",
+            config,
+        )
         result = subprocess.run(
             self._java(_TOOL_FLAGS, *arguments),
             stdin=subprocess.DEVNULL,

@@ -28,9 +28,11 @@ def stack(
 ) -> Iterator[LocalStack]:
     """Kafka, Redis and ClickHouse, up."""
     stack = LocalStack(tmp_path_factory.mktemp("stack"), environment=own_environment)
-    stack.up()
-    yield stack
-    stack.down()
+    try:
+        stack.up()
+        yield stack
+    finally:
+        stack.down()
 
 
 @pytest.fixture(scope="session")

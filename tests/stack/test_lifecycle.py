@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -219,6 +220,18 @@ def test_services_survive_the_end_and_the_interrupt_of_their_starter(
         assert stack.status()["redis"].healthy
     finally:
         stack.down()
+
+
+def test_a_cluster_id_that_looks_like_an_option_is_accepted(
+    fragile_stack: LocalStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begins_with_a_dash = uuid.UUID(bytes=b"\xf8" + bytes(range(15)))
+    monkeypatch.setattr(uuid, "uuid4", lambda: begins_with_a_dash)
+
+    fragile_stack.up(["kafka"])
+
+    properties = fragile_stack.service("kafka").folder / "data" / "meta.properties"
+    assert "cluster.id=-" in properties.read_text()
 
 
 def test_a_missing_java_is_named_with_what_to_install(

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from metering.decimals import units_of
+from metering.errors import DependencyDown
+from sinks.usage_sink import UsageSink
 
 from simulator.turns import Turns
 
@@ -99,19 +101,19 @@ class ClickHouseServer:
         """Store a block, with whatever goes wrong on the way."""
         turns = self._turns
         if turns.strikes("insert_refused"):
-            raise ConnectionError(table)
+            raise DependencyDown(table)
         torn = self._torn(table, rows)
         if torn is not None and turns.strikes("insert_torn"):
             self._apply(table, torn)
-            raise ConnectionError(table)
+            raise DependencyDown(table)
         if turns.strikes("insert_late"):
             turns.land_later(lambda: self._apply(table, rows))
-            raise ConnectionError(table)
+            raise DependencyDown(table)
         self._apply(table, rows)
         if turns.strikes("insert_twice"):
             turns.land_later(lambda: self._apply(table, rows))
         if turns.strikes("insert_reply_lost"):
-            raise ConnectionError(table)
+            raise DependencyDown(table)
 
     def _torn(self, table: str, rows: list[Any]) -> list[Any] | None:
         """Part of a block that may land alone: some of its table partitions."""
@@ -172,7 +174,7 @@ _APRIL_US = 1_775_001_600_000_000
 
 
 class SimClient:
-    """The part of a clickhouse-connect client that the sink uses."""
+    """Stands where the sink has a clickhouse-connect client."""
 
     def __init__(
         self, turns: Turns, server: ClickHouseServer, *, on_write: Callable[[str], None]
@@ -182,17 +184,24 @@ class SimClient:
         self._server = server
         self._on_write = on_write
 
-    def insert_arrow(self, table: str, rows: pa.Table, *, settings: dict[str, Any]) -> None:
-        """As the sink calls it."""
-        assert settings["async_insert"] == 0
-        assert settings["insert_deduplicate"] == 0
-        found = _READERS[table](rows)
+    def insert(self, table: str, rows: pa.Table) -> None:
+        """One block. Raises `DependencyDown` when it is unknown whether it landed."""
+        found = _READERS[table](rows.combine_chunks())
 
-        def insert() -> None:
+        def round_trip() -> None:
             self._on_write(table)
             self._server.insert(table, found)
 
-        self._turns.call(insert)
+        self._turns.call(round_trip)
+
+
+class SimSink(UsageSink):
+    """The real sink; only what `insert_arrow` sends goes to the model instead."""
+
+    def _insert(self, table: str, found: pa.Table | None) -> None:
+        if found is not None:
+            client: Any = self._client
+            client.insert(table, found)
 
 
 def _numbers(rows: pa.Table, name: str) -> list[int]:
@@ -206,7 +215,8 @@ def _numbers(rows: pa.Table, name: str) -> list[int]:
 
 def _one(rows: pa.Table, name: str) -> pa.Array:
     column = rows.column(name)
-    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    assert column.num_chunks == 1
+    return column.chunk(0)
 
 
 def _texts(rows: pa.Table, name: str) -> list[Any]:

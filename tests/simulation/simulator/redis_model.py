@@ -99,6 +99,18 @@ class RedisServer:
             self.put(shard, name, wanted)
         return max(wanted, held)
 
+    def advance(self, shard: int, marker: str, window: int) -> bool:
+        """`dedup_advance.lua`: begin a generation; False for a wrong marker."""
+        state = self.shards[shard].state
+        if state.get("marker") != marker:
+            return False
+        newest = int(state.get("newest", 0))
+        if window > newest:
+            self.put(shard, "newest", window)
+            if newest == 0:
+                self.put(shard, "since", window)
+        return True
+
     def claim(
         self, shard: int, marker: str, name: str, generation: int, window: int,
         claims: list[tuple[bytes, Owner]],
@@ -109,14 +121,10 @@ class RedisServer:
             return "M"
         if state.get(name) != generation:
             return "G"
-        newest = int(state.get("newest", 0))
-        if newest > window:
-            return f"W{newest}"
-        if window > newest:
-            self.put(shard, "newest", window)
-            if newest == 0:
-                self.put(shard, "since", window)
-            newest = window
+        if int(state.get("newest", 0)) > window:
+            return f"W{state['newest']}"
+        self.advance(shard, marker, window)
+        newest = window
         windows = self.shards[shard].windows
         previous = windows.get(newest - 1, {}) if state.get("since", newest) < newest else {}
         answers: list[tuple[int, Owner]] = []
@@ -160,6 +168,7 @@ class SimDedupStore:
         self.marker = marker
         self.run = run
         self.complete = complete
+        self.first_window: int | None = None  # generation of its first claim
         state = self._ask(lambda: dict(server.shards[0].state))
         self.newest = int(state.get("newest", 0))
         self.since = int(state.get("since", self.newest))
@@ -180,6 +189,9 @@ class SimDedupStore:
 
     def claim(self, claims: Claims) -> ClaimAnswers:
         window = self._advance(claims.record_ms)
+        if self.first_window is None:
+            self.first_window = window
+        self._remember(window)
         name = f"gen:{claims.source.stream}:{claims.source.partition}"
         asked = _by_shard(claims)
         replies = [
@@ -209,12 +221,21 @@ class SimDedupStore:
         held = self._ask(lambda: dict(self.server.shards[0].state))
         if held.get("marker") != self.marker:
             raise DedupMemoryLost(self.marker)
+        self._remember(int(held.get("newest", 0)))
         return [
             source for source in sources
             if held.get(f"gen:{source.stream}:{source.partition}") != source.generation
         ]  # fmt: skip
 
     def oldest_covered_ms(self, record_ms: int) -> int:
+        window = record_ms // self.window_ms
+        if self.turns.local(lambda: window > self.newest):
+            for shard in range(SHARDS):
+                moved = self._ask(
+                    lambda shard=shard: self.server.advance(shard, self.marker, window)
+                )
+                if not moved:
+                    raise DedupMemoryLost(self.marker)
         return self.turns.local(lambda: self._oldest_covered_ms(record_ms))
 
     def _oldest_covered_ms(self, record_ms: int) -> int:
@@ -225,8 +246,12 @@ class SimDedupStore:
 
     def _advance(self, record_ms: int) -> int:
         self.newest = max(self.newest, record_ms // self.window_ms)
-        self.since = self.since or self.newest
         return self.newest
+
+    def _remember(self, newest: int) -> None:
+        """Raises when claims made under this handle may be forgotten."""
+        if self.first_window is not None and newest >= self.first_window + 2:
+            raise DedupMemoryLost(self.marker)
 
     def _claim(
         self, shard: int, name: str, generation: int, window: int,

@@ -15,10 +15,9 @@ from dataflows.watermark import Watermarks
 from metering.batch import EventBatch, Source, Tick
 from metering.errors import DependencyDown, TransientError
 from metering.rejection import Rejection
-from sinks.usage_sink import UsageSink
 
 from simulator.adopt_model import SEED, Adopter
-from simulator.clickhouse_model import ClickHouseServer, SimClient
+from simulator.clickhouse_model import ClickHouseServer, SimClient, SimSink
 from simulator.clickhouse_reads import SimReads
 from simulator.group_model import Group
 from simulator.redis_model import RedisServer, SimDedupStore
@@ -33,7 +32,7 @@ class Parts:
 
     ledger: type[Ledger] = Ledger
     deduplicator: type[Deduplicator] = Deduplicator
-    sink: type[UsageSink] = UsageSink
+    sink: type[SimSink] = SimSink
     store: type[SimDedupStore] = SimDedupStore
 
 
@@ -222,7 +221,9 @@ class Process:
         return self._turns.local(lambda: self.assignments.is_current(source))
 
     def _note_slip(self, table: str) -> None:
-        if self._servers.redis.marker() != self.memory.marker:
+        redis, first = self._servers.redis, self.memory.first_window
+        newest = int(redis.shards[0].state.get("newest", 0))
+        if redis.marker() != self.memory.marker or (first is not None and newest >= first + 2):
             self._servers.slipped.append(table)
 
 

@@ -1,0 +1,128 @@
+"""Redis: it never forgets by itself, survives a restart, and has room."""
+
+import time
+from datetime import timedelta
+from typing import Any
+
+from cli.checks.clock import check_clock
+from cli.checks.result import Check, judged
+from metering.settings import Settings
+from sinks.clickhouse import connect_clickhouse
+from sinks.dedup_connection import connect_redis, redis_errors
+from sinks.dedup_memory import BUCKET_ENTRIES
+from sinks.dedup_status import DedupStatus, dedup_status
+
+AREA = "redis"
+_VERSION_MIN = (7, 0)
+#: What an entry costs in well filled buckets, with Redis' own overhead.
+_ENTRY_BYTES = 30
+_USED_WARN, _USED_FAIL = 0.8, 0.95
+_SECOND = timedelta(seconds=1)
+
+
+def check_redis(settings: Settings) -> list[Check]:
+    """All of it. Raises `DependencyDown` when Redis does not answer."""
+    server: Any = connect_redis(settings.redis_url.get_secret_value())
+    with redis_errors("looking at the server"):
+        info: dict[str, Any] = server.info()
+        listpack = int(
+            server.config_get("hash-max-listpack-entries").get("hash-max-listpack-entries", 0)
+        )
+        before = time.time()
+        seconds, microseconds = server.time()
+        after = time.time()
+        server.close()
+    version = str(info["redis_version"])
+    return [
+        judged(
+            AREA, "version", version,
+            fail="" if _as_numbers(version) >= _VERSION_MIN else "expected 7.0 or newer",
+        ),
+        *_check_keeping(info),
+        *_check_room(settings, info),
+        judged(
+            AREA, "hash-max-listpack-entries", str(listpack),
+            warn="" if listpack >= 2 * BUCKET_ENTRIES
+            else f"entries cost four times as much: CONFIG SET hash-max-listpack-entries "
+            f"{4 * BUCKET_ENTRIES}",
+        ),
+        check_clock(AREA, seconds + microseconds / 1_000_000, before, after),
+    ]  # fmt: skip
+
+
+def check_dedup(settings: Settings) -> list[Check]:
+    """The dedup memory itself. Raises `DependencyDown`; needs the tables to be there."""
+    client = connect_clickhouse(settings)
+    status: DedupStatus = dedup_status(settings, client)
+    client.close()
+    if not status.adoptions:
+        return [judged(AREA, "dedup memory", "none yet; the first worker adopts one")]
+    fullest = max((each.entries for each in status.generations), default=0)
+    return [
+        judged(
+            AREA, "dedup memory", "in force" if status.is_in_force else "not in force",
+            warn="" if status.is_in_force
+            else "workers rebuild it before they count on; or run `meterline dedup rebuild`",
+        ),
+        judged(
+            AREA, "dedup fill", f"{fullest} of {settings.dedup_events_max} events in a generation",
+            warn="" if fullest <= 2 * settings.dedup_events_max
+            else "buckets outgrow what Redis keeps packed: raise METERLINE_DEDUP_EVENTS_MAX and "
+            "run `meterline dedup rebuild`",
+        ),
+    ]  # fmt: skip
+
+
+def _check_keeping(info: dict[str, Any]) -> list[Check]:
+    policy, evicted = str(info["maxmemory_policy"]), int(info["evicted_keys"])
+    is_appending = bool(int(info["aof_enabled"]))
+    return [
+        judged(
+            AREA, "maxmemory-policy", policy,
+            fail="" if policy == "noeviction"
+            else "it forgets who came first: CONFIG SET maxmemory-policy noeviction",
+        ),
+        judged(
+            AREA, "evicted keys", str(evicted),
+            fail="" if not evicted
+            else "claims were forgotten: mend the policy, then `meterline dedup rebuild`",
+        ),
+        judged(
+            AREA, "append-only file", "on" if is_appending else "off",
+            warn="" if is_appending
+            else "a restart loses the memory and it is rebuilt: CONFIG SET appendonly yes",
+        ),
+    ]  # fmt: skip
+
+
+def _check_room(settings: Settings, info: dict[str, Any]) -> list[Check]:
+    used, limit = int(info["used_memory"]), int(info["maxmemory"])
+    needed = 2 * settings.dedup_events_max * _ENTRY_BYTES
+    if not limit:
+        return [
+            judged(
+                AREA, "memory", f"{_mb(used)} used, no maxmemory",
+                warn=f"set maxmemory to {_mb(2 * needed)} or more, so that Redis refuses before "
+                "the machine runs out",
+            )
+        ]  # fmt: skip
+    share = used / limit
+    remedy = "raise maxmemory: a Redis that is full stops all counting"
+    return [
+        judged(
+            AREA, "memory", f"{_mb(used)} of {_mb(limit)} used",
+            fail=remedy if share >= _USED_FAIL else "", warn=remedy if share >= _USED_WARN else "",
+        ),
+        judged(
+            AREA, "memory needed", f"some {_mb(needed)} for two full generations",
+            warn="" if needed <= limit else "raise maxmemory or lower METERLINE_DEDUP_EVENTS_MAX",
+        ),
+    ]  # fmt: skip
+
+
+def _as_numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".")[:2] if part.isdecimal())
+
+
+def _mb(count: int) -> str:
+    return f"{count / (1 << 20):.0f} MB"

@@ -1,0 +1,152 @@
+"""What the dedup memory holds and costs, read from the servers without changing anything."""
+
+import random
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from clickhouse_connect.driver.client import Client
+
+from metering.settings import Settings
+from sinks.clickhouse import clickhouse_errors
+from sinks.dedup_adopt import layout_of
+from sinks.dedup_connection import connect_redis, redis_errors
+from sinks.dedup_memory import MemoryLayout
+
+#: Buckets that are looked at, over all shards and generations.
+_SAMPLE = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Adoption:
+    """One line of `dedup_memories`; `run` is the run of the Redis server it is tied to."""
+
+    marker: str
+    run: str
+    reason: str
+    adopted_at: datetime
+
+
+@dataclass(slots=True)
+class Generation:
+    """Claims of one window of record time, over all shards; it starts at `starts_ms`."""
+
+    window: int
+    starts_ms: int
+    entries: int = 0
+
+
+@dataclass(slots=True)
+class Sample:
+    """Some buckets: how full, how they are kept, and what they cost."""
+
+    buckets: int = 0
+    entries: int = 0
+    entries_max: int = 0
+    bytes_used: int = 0
+    listpacks: int = 0
+
+    @property
+    def bytes_per_entry(self) -> float:
+        """Mean cost of an entry; 0 while there is none."""
+        return self.bytes_used / self.entries if self.entries else 0.0
+
+
+@dataclass(slots=True)
+class DedupStatus:
+    """The memory in force. `shards_ready` of `shards` carry its marker and layout."""
+
+    adoptions: list[Adoption]
+    run: str
+    shards: int
+    shards_ready: int = 0
+    buckets: int = 0
+    generations: list[Generation] = field(default_factory=list)
+    assignments: dict[str, int] = field(default_factory=dict)
+    sample: Sample = field(default_factory=Sample)
+    listpack_limit: int = 0
+    used_memory: int = 0
+    maxmemory: int = 0
+    is_rebuilding: bool = False
+
+    @property
+    def is_in_force(self) -> bool:
+        """Claims are taken: every shard carries the recorded marker, on the same server run."""
+        newest = self.adoptions[0] if self.adoptions else None
+        return (
+            newest is not None and newest.run == self.run and self.shards_ready == self.shards
+        )
+
+
+def dedup_status(settings: Settings, client: Client) -> DedupStatus:
+    """Read it all. Raises `DependencyDown`."""
+    with clickhouse_errors("reading which dedup memories were adopted"):
+        rows = client.query(
+            "SELECT marker, servers, reason, adopted_at FROM dedup_memories "
+            "ORDER BY adopted_at DESC LIMIT 10"
+        ).result_rows
+    layout = layout_of(settings)
+    server: Any = connect_redis(settings.redis_url.get_secret_value())
+    with redis_errors("reading the dedup memory"):
+        info: dict[str, Any] = server.info()
+        limit = server.config_get("hash-max-listpack-entries")
+        status = DedupStatus(
+            [Adoption(*row) for row in rows], str(info["run_id"]), layout.shards,
+            buckets=layout.buckets, used_memory=int(info["used_memory"]),
+            maxmemory=int(info["maxmemory"]),
+            listpack_limit=int(limit.get("hash-max-listpack-entries", 0)),
+            is_rebuilding=bool(server.exists(f"{layout.prefix}:rebuilding")),
+        )  # fmt: skip
+        for shard in range(layout.shards):
+            _read_shard(status, layout, server.hgetall(layout.state_key(shard)))
+        status.generations.sort(key=lambda each: each.window)
+        status.sample = _sample(server, layout, [each.window for each in status.generations])
+        server.close()
+    return status
+
+
+def _read_shard(status: DedupStatus, layout: MemoryLayout, state: dict[bytes, bytes]) -> None:
+    fields = {name.decode(): value.decode() for name, value in state.items()}
+    marker = status.adoptions[0].marker if status.adoptions else ""
+    wanted = (marker, str(layout.buckets), str(layout.window_ms))
+    if marker and tuple(fields.get(n) for n in ("marker", "buckets", "window_ms")) == wanted:
+        status.shards_ready += 1
+    newest = int(fields.get("newest", 0))
+    generations = {each.window: each for each in status.generations}
+    for name, value in fields.items():
+        if name.startswith("entries:"):
+            window = int(name.removeprefix("entries:"))
+            if window < newest - 1:
+                continue  # expired; only its count is left
+            if window not in generations:
+                generations[window] = Generation(window, window * layout.window_ms)
+            generations[window].entries += int(value)
+        elif name.startswith("gen:"):
+            place = name.removeprefix("gen:").rpartition(":")
+            key = f"{place[0]}/{place[2]}"
+            status.assignments[key] = max(status.assignments.get(key, 0), int(value))
+    status.generations = list(generations.values())
+
+
+def _sample(server: Any, layout: MemoryLayout, windows: list[int]) -> Sample:
+    found = Sample()
+    keys = [
+        b"%s:%d:" % (layout.state_key(random.randrange(layout.shards)).encode(), window)  # noqa: S311
+        + random.randrange(layout.buckets).to_bytes(4, "big")  # noqa: S311
+        for window in windows
+        for _ in range(_SAMPLE // max(len(windows), 1))
+    ]
+    for key in keys:
+        pipe = server.pipeline(transaction=False)
+        pipe.hlen(key)
+        pipe.memory_usage(key)
+        pipe.object("ENCODING", key)
+        length, size, encoding = pipe.execute(raise_on_error=False)
+        if not isinstance(length, int) or not length:
+            continue
+        found.buckets += 1
+        found.entries += length
+        found.entries_max = max(found.entries_max, length)
+        found.bytes_used += int(size or 0)
+        found.listpacks += encoding == b"listpack"
+    return found

@@ -1,0 +1,248 @@
+"""One deployment of its own on the real stack: a seeded load, workers, and the final reckoning.
+
+A test reads: produce, hurt, go on, `assert_exact`. The truth comes from the load generator, which
+shares no code with the pipeline; `meterline verify` must agree, over every offset of the log.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import clickhouse_connect
+from kafka_group import KafkaGroup
+from worker_process import PATIENCE_S, WorkerProcess, wait_for
+
+from deploy.localstack.stack import LocalStack
+from loadtest.catalog import write_catalog
+from loadtest.clickhouse import ClickHouse, database_of
+from loadtest.meterline import Meterline, last_lines
+from loadtest.oracle import compare
+from loadtest.plan import Message, Plan
+from loadtest.population import Population
+from loadtest.produce import Delivering
+from loadtest.topics import create_events_topic, events_topic
+from loadtest.workload import Workload
+from metering.settings import Settings, load_settings
+from sinks.migrate import migrate
+
+_REPOSITORY = Path(__file__).resolve().parents[2]
+#: Small batches and flushes, so that a small load is many of them; the shortest session that a
+#: broker allows, so that a dead worker's partitions move soon.
+_WORKER = {
+    "METERLINE_HTTP_PORT": "0",
+    "METERLINE_BATCH_EVENTS_MAX": "250",
+    "METERLINE_FLUSH_EVENTS_MAX": "1000",
+    "METERLINE_FLUSH_WAIT": "PT0.1S",
+    "METERLINE_FLUSH_WAIT_BEHIND": "PT0.1S",
+    "METERLINE_KAFKA_PROPERTIES": '{"session.timeout.ms": 6000}',
+}
+
+
+class Deployment:
+    """A fresh namespace with its topic, tables, catalog and seeded load."""
+
+    def __init__(self, stack: LocalStack, folder: Path, *, seed: int, plan: Plan) -> None:
+        print(f"fault seed {seed}: set METERLINE_FAULT_SEED to repeat it")  # noqa: T201
+        self.stack = stack
+        self.plan = plan
+        self.namespace = f"f{uuid.uuid4().hex[:10]}"
+        self.addresses = stack.env()
+        self.folder = folder
+        self.topic = events_topic(self.namespace)
+        bootstrap_servers = self.addresses["KAFKA_BOOTSTRAP_SERVERS"]
+        self.group = KafkaGroup(bootstrap_servers, f"{self.namespace}.meterline", self.topic)
+        self.workers: list[WorkerProcess] = []
+        self._environment = {
+            **self.addresses,
+            **_WORKER,
+            "METERLINE_NAMESPACE": self.namespace,
+            "METERLINE_CATALOG": str(folder / "catalog"),
+        }
+        create_events_topic(bootstrap_servers, self.topic, plan.partitions)
+        create_events_topic(bootstrap_servers, f"{self.namespace}.usage.rejected", 1)
+        migrate(self.settings)
+        now = datetime.now(UTC)
+        write_catalog(folder / "catalog", Population(plan.customers), now)
+        self.workload = Workload(seed, plan, now)
+        self._messages = iter(self.workload)
+
+    @property
+    def settings(self) -> Settings:
+        """As the workers have them."""
+        return load_settings(
+            namespace=self.namespace,
+            catalog=self.folder / "catalog",
+            kafka_bootstrap_servers=self.addresses["KAFKA_BOOTSTRAP_SERVERS"],
+            redis_url=self.addresses["REDIS_URL"],
+            clickhouse_url=self.addresses["CLICKHOUSE_URL"],
+        )
+
+    # The load.
+
+    def produce(self, share: float = 1.0, *, over_s: float = 0.0) -> None:
+        """Produce the load up to `share` (0..1) of it, evenly over so many seconds.
+
+        Every message is acknowledged when this returns.
+        """
+        wanted = int(self.plan.events * share)
+        delivering = Delivering(self.addresses["KAFKA_BOOTSTRAP_SERVERS"], self.topic)
+        first, began = self.workload.truth.accounted, time.monotonic()
+        for message in self._messages:
+            delivering.send(message)
+            done = self.workload.truth.accounted - first
+            due = began + over_s * done / max(wanted - first, 1)
+            if due - time.monotonic() > 0.02:
+                time.sleep(due - time.monotonic())
+            if self.workload.truth.accounted >= wanted:
+                break
+        delivering.finish()
+
+    @contextmanager
+    def producing(self, share: float = 1.0, *, over_s: float) -> Iterator[None]:
+        """`produce` beside what is done in the context, which ends when all is acknowledged."""
+        failures: list[BaseException] = []
+
+        def run() -> None:
+            try:
+                self.produce(share, over_s=over_s)
+            except BaseException as error:  # noqa: BLE001 - raised below
+                failures.append(error)
+
+        thread = threading.Thread(target=run, name="producing")
+        thread.start()
+        try:
+            yield
+        finally:
+            thread.join()
+        if failures:
+            raise failures[0]
+
+    def send(self, messages: Sequence[tuple[int, bytes]]) -> None:
+        """Produce messages of our own, (partition, value) each, in order."""
+        delivering = Delivering(self.addresses["KAFKA_BOOTSTRAP_SERVERS"], self.topic)
+        for partition, value in messages:
+            delivering.send(Message(partition, b"own", value, events=1, due_s=0.0))
+        delivering.finish()
+
+    # The workers.
+
+    def start_worker(
+        self,
+        *arguments: str,
+        kill_before: str | None = None,
+        freeze_before: str | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> WorkerProcess:
+        """Start a worker; it may be told to kill or to freeze itself at an exact place."""
+        log = self.folder / f"worker-{len(self.workers) + 1}.log"
+        own = dict(environment or {})
+        if kill_before is not None:
+            own["METERLINE_KILL_BEFORE_STEP"] = kill_before
+        if freeze_before is not None:
+            own["FAULT_FREEZE"] = freeze_before
+        worker = WorkerProcess(
+            Meterline(self.folder, self._environment),
+            log,
+            environment=own,
+            freezes=freeze_before is not None,
+            arguments=arguments,
+        )
+        self.workers.append(worker)
+        return worker
+
+    def wait_shared(self, *workers: WorkerProcess) -> None:
+        """Wait until these workers hold all partitions, each at least one."""
+
+        def is_shared() -> bool:
+            held = [worker.held for worker in workers]
+            return all(held) and sum(held) == self.plan.partitions
+
+        wait_for(f"{len(workers)} workers to share the partitions", is_shared)
+
+    def close(self) -> None:
+        """End what still runs, and drop the tables."""
+        for worker in self.workers:
+            if worker.is_running:
+                worker.kill()
+        self.query(f"DROP DATABASE IF EXISTS {database_of(self.namespace)}")
+
+    # What came of it.
+
+    def query(self, sql: str, **parameters: Any) -> Sequence[Sequence[Any]]:
+        """Rows of a query, over a connection of its own."""
+        client = clickhouse_connect.get_client(
+            dsn=self.addresses["CLICKHOUSE_URL"],
+            database=database_of(self.namespace),
+            autogenerate_session_id=False,
+        )
+        with client:
+            return client.query(sql, parameters=parameters).result_rows
+
+    def accounted(self) -> int:
+        """Events that ended in raw history, or as duplicate, reject or suppressed."""
+        return self._clickhouse().accounted()
+
+    def durable(self) -> dict[int, int]:
+        """Next offset after what the tables hold, by partition."""
+        rows = self.query("SELECT partition, max(next_offset) FROM watermarks GROUP BY partition")
+        return {int(partition): int(offset) for partition, offset in rows}
+
+    def wait_accounted(self, events: int) -> None:
+        """Wait until so many events ended somewhere."""
+        wait_for(f"{events} events to be accounted for", lambda: self.accounted() >= events)
+
+    def wait_drained(self) -> None:
+        """Wait until everything in the log is durable and committed."""
+
+        def is_drained() -> bool:
+            running = [worker for worker in self.workers if worker.is_running]
+            assert running, f"no worker is left:\n{last_lines(self.workers[-1].text)}"
+            ends = {place: end for place, end in self.group.ends().items() if end}
+            durable, committed = self.durable(), self.group.committed()
+            return all(durable.get(p) == committed.get(p) == end for p, end in ends.items())
+
+        try:
+            wait_for("the log to be durable and committed", is_drained)
+        except AssertionError as error:
+            logs = "\n".join(f"{w.log}:\n{last_lines(w.text)}" for w in self.workers)
+            raise AssertionError(f"{error}\n{logs}") from error
+
+    def assert_exact(self) -> None:
+        """Everything was counted exactly once: the oracle and `meterline verify` agree."""
+        self.wait_drained()
+        differences = compare(self.workload.truth.outcome(), self._clickhouse().outcome())
+        assert not differences, f"{len(differences)} differences: {differences[:10]}"
+        self.assert_verified()
+
+    def assert_verified(self) -> None:
+        """`meterline verify` finds nothing, and has looked at every offset of the log."""
+        code, found = self.verify()
+        assert code == 0, json.dumps(found, indent=1)[:4000]
+        offsets = sum(
+            balance["cut"]["next_offset"] - balance["cut"]["first_offset"]
+            for balance in found["balances"]
+        )
+        assert offsets == sum(self.group.ends().values())
+
+    def verify(self, *arguments: str) -> tuple[int, dict[str, Any]]:
+        """Exit code and findings of `meterline verify --json`."""
+        command = [sys.executable, "-m", "cli.main", "verify", "--json", *arguments]
+        environment = {**self._environment, "PYTHONPATH": str(_REPOSITORY)}
+        found = subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+        )
+        assert found.stdout.strip().startswith("{"), found.stdout + found.stderr
+        return found.returncode, json.loads(found.stdout)
+
+    def _clickhouse(self) -> ClickHouse:
+        return ClickHouse(self.addresses["CLICKHOUSE_URL"], database_of(self.namespace))
