@@ -14,7 +14,7 @@ from cli.context import CatalogOption, JsonOption, catalog_of, console, settings
 from metering.settings import Settings
 from sinks.clickhouse import clickhouse_errors, connect_clickhouse
 from sinks.dedup_adopt import rebuild_memory
-from sinks.dedup_status import DedupStatus, dedup_status
+from sinks.dedup_status import DedupStatus, Generation, dedup_status
 
 app = typer.Typer(
     name="dedup", no_args_is_help=True,
@@ -85,33 +85,41 @@ def _print(settings: Settings, status: DedupStatus) -> None:
         console.print("no dedup memory was adopted yet; the first worker does")
         return
     table = Table(show_header=False, box=None, pad_edge=False)
-    sample = status.sample
-    limit = f"of {status.listpack_limit} that Redis keeps packed"
     rows = [
         ("memory", f"{newest.marker[:12]}, {verdict}"),
         ("adopted", f"{_moment(newest.adopted_at)}: {newest.reason}"),
         ("server run", status.run[:12] + ("" if newest.run == status.run else ", restarted since")),
         ("rebuilding", "yes" if status.is_rebuilding else "no"),
-        ("shards", f"{status.shards_ready} of {status.shards} ready, {status.buckets} buckets each"),
-        *(
-            (
-                f"window {each.window}",
-                f"{each.entries} entries, since {_ms(each.starts_ms)} "
-                f"({each.entries / settings.dedup_events_max:.0%} of what it is laid out for)",
-            )
-            for each in status.generations
+        (
+            "shards",
+            f"{status.shards_ready} of {status.shards} ready, {status.buckets} buckets each",
         ),
-        ("an entry costs", f"{sample.bytes_per_entry:.1f} bytes in {sample.buckets} buckets sampled"),
-        ("a bucket holds", f"up to {sample.entries_max} {limit}; packed {sample.listpacks} of "
-                           f"{sample.buckets}"),
-        ("Redis uses", f"{status.used_memory / _MB:.0f} MB of "
-                       f"{f'{status.maxmemory / _MB:.0f} MB' if status.maxmemory else 'no limit'}"),
-    ]  # fmt: skip
+        *((f"window {each.window}", _generation(settings, each)) for each in status.generations),
+        *_costs(status),
+    ]
     for name, text in rows:
         table.add_row(name, escape(text))
     console.print(table)
     for place, generation in sorted(status.assignments.items()):
         console.print(f"{place}: assignment {generation}", markup=False)
+
+
+def _generation(settings: Settings, generation: Generation) -> str:
+    share = generation.entries / settings.dedup_events_max
+    since = _ms(generation.starts_ms)
+    return f"{generation.entries} entries since {since}, {share:.0%} of what it is laid out for"
+
+
+def _costs(status: DedupStatus) -> list[tuple[str, str]]:
+    sample = status.sample
+    limit = f"{status.maxmemory / _MB:.0f} MB" if status.maxmemory else "no limit"
+    cost = f"{sample.bytes_per_entry:.1f} bytes, in {sample.buckets} buckets looked at"
+    packed = (
+        f"up to {sample.entries_max} entries; Redis keeps {status.listpack_limit} packed; packed: "
+        f"{sample.listpacks} of {sample.buckets} buckets"
+    )
+    used = f"{status.used_memory / _MB:.0f} MB of {limit}"
+    return [("an entry costs", cost), ("a bucket holds", packed), ("Redis uses", used)]
 
 
 def _as_dict(status: DedupStatus) -> dict[str, Any]:

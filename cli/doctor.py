@@ -1,4 +1,4 @@
-"""`meterline doctor`: is everything as exact counting needs it?"""
+"""`meterline doctor`: whether everything is as exact counting needs it."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -35,7 +35,7 @@ def doctor_command(*, as_json: JsonOption = False, catalog: CatalogOption = None
         checks = [judged("settings", "values", fault, fail="mend it") for fault in error.faults]
     else:
         checks = [judged("settings", "values", f"database {settings.database}, topic "
-                         f"{settings.events_topic}, group {settings.consumer_group}"),
+                         f"{settings.events_topic}, group {settings.group_id}"),
                   *diagnose(settings)]  # fmt: skip
     if as_json:
         levels = Counter(str(check.level) for check in checks)
@@ -65,7 +65,9 @@ def _guarded(
     try:
         return check(settings)
     except MeterlineError as error:
-        remedy = "start it, or correct its address (KAFKA_BOOTSTRAP_SERVERS, REDIS_URL, CLICKHOUSE_URL)"
+        remedy = (
+            "start it, or correct its address (KAFKA_BOOTSTRAP_SERVERS, REDIS_URL, CLICKHOUSE_URL)"
+        )
         return [judged(area, "answers", str(error), fail=remedy)]
 
 

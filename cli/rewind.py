@@ -39,7 +39,9 @@ def rewind_command(
     client = connect_clickhouse(settings)
     stream = Progress(client).stream(place.stream)
     if stream is None:
-        msg = f"expected a stream that was read, got {place.stream!r}; `meterline verify` lists them"
+        msg = (
+            f"expected a stream that was read, got {place.stream!r}; `meterline verify` lists them"
+        )
         raise PermanentError(msg)
     if not yes:
         typer.confirm(f"Read {partition} again from offset {to} on?", abort=True, err=True)
@@ -49,9 +51,7 @@ def rewind_command(
         group = ConsumerGroup(kafka_config(settings), settings.group_id, stream.topic)
         group.set_back(place.partition, to)
     store = adopt_memory(settings, connect_clickhouse(settings), known, say=stderr.print)
-    rewind_totals(
-        client, known, store, stream=place.stream, partition=place.partition, offset=to
-    )
+    rewind_totals(client, known, store, stream=place.stream, partition=place.partition, offset=to)
     store.close()
     client.close()
     next_step = (

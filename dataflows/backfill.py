@@ -109,9 +109,7 @@ class Backfill:
         self._source = self._memory.begin(record.stream, 0)
         self._progress = Progress(reads)
         self._decoder = Decoder(catalog, settings)
-        self._ledger = Ledger(
-            catalog, ClickHouseTotals(reads), units_max=settings.ledger_units_max
-        )
+        self._ledger = Ledger(catalog, ClickHouseTotals(reads), units_max=settings.ledger_units_max)
         seed = identity_seed(settings.identity_key.get_secret_value())
         dedup = Deduplicator(catalog, self._memory, ClickHouseHistory(looks), seed)
         self._claims = ClaimQueue(

@@ -4,6 +4,7 @@ Healthy means the process makes progress or knowingly waits; ready means that it
 server answers and it holds its partitions.
 """
 
+import socket
 import threading
 import time
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ import uvicorn
 from fastapi import FastAPI, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from metering.errors import SettingsInvalid
 from metering.metrics import WorkerMetrics
 
 _STUCK_S = 60.0
@@ -98,12 +100,12 @@ class HealthServer:
     """Serves the pages from a thread of its own; `port` is the one really bound."""
 
     def __init__(self, health: Health, host: str, port: int) -> None:
-        """Bind and start. Raises `OSError` when the address is taken."""
+        """Bind and start. Raises `SettingsInvalid` when the address cannot be bound."""
         config = uvicorn.Config(
             health_app(health), host=host, port=port, log_level="warning", access_log=False
         )
         self._server = uvicorn.Server(config)
-        self._socket = config.bind_socket()
+        self._socket = _bound(host, port)
         self.port: int = self._socket.getsockname()[1]
         self._thread = threading.Thread(
             target=self._server.run, kwargs={"sockets": [self._socket]}, daemon=True, name="http"
@@ -114,6 +116,17 @@ class HealthServer:
         """Stop serving."""
         self._server.should_exit = True
         self._thread.join(timeout=5)
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port))
+    except OSError as error:
+        msg = (
+            f"expected to serve /metrics on {host}:{port}, got: {error.strerror}; set "
+            "METERLINE_HTTP_PORT to a free port, or to 0 to take any"
+        )
+        raise SettingsInvalid([msg]) from error
 
 
 def _verdict(reasons: list[str]) -> Response:

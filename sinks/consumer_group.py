@@ -60,8 +60,9 @@ class ConsumerGroup:
             )
             topic = found[self._topic].result(_TIMEOUT_S)
             places = [TopicPartition(self._topic, p.id) for p in topic.partitions]
-            low, high = self._ends(places, OffsetSpec.earliest()), self._ends(
-                places, OffsetSpec.latest()
+            low, high = (
+                self._ends(places, OffsetSpec.earliest()),
+                self._ends(places, OffsetSpec.latest()),
             )
             committed = self._committed(places)
         except (KafkaException, TimeoutError) as error:
@@ -94,11 +95,12 @@ class ConsumerGroup:
         wanted = [ConsumerGroupTopicPartitions(self._group, [place])]
         try:
             futures = self._admin.alter_consumer_group_offsets(wanted, request_timeout=_TIMEOUT_S)
-            for done in futures[self._group].result(_TIMEOUT_S).topic_partitions:
-                if done.error is not None:
-                    raise KafkaException(done.error)
+            done = futures[self._group].result(_TIMEOUT_S).topic_partitions
         except (KafkaException, TimeoutError) as error:
             raise _down(error) from error
+        for each in done:
+            if each.error is not None:
+                raise _down(KafkaException(each.error))
 
     def _members(self) -> tuple[str, int]:
         try:

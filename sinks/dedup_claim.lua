@@ -27,7 +27,10 @@ for at = 1, #claims, 26 do
   local field = sub(claims, at + 4, at + 13)
   local value = sub(claims, at + 14, at + 25)
   local owner = previous and call('HGET', previous .. bucket, field)
-  if not owner then
+  if owner and sub(owner, 1, 9) == sub(value, 1, 9) then
+    -- A replay is in flight again: the next generation must not forget it.
+    claimed = claimed + call('HSETNX', current .. bucket, field, value)
+  elseif not owner then
     if call('HSETNX', current .. bucket, field, value) == 0 then
       owner = call('HGET', current .. bucket, field)
     else

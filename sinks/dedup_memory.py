@@ -79,7 +79,7 @@ class RedisDedupMemory:
         with redis_errors("reading the newest generation"):
             found: Any = self._client.hmget(layout.state_key(0), ["newest", "since"])
         self._newest_window: int = int(found[0] or 0)
-        self._since_window: int = int(found[1] or self._newest_window)
+        self._since_window: int = int(found[1] or 0)
         self._load_scripts()
 
     def begin(self, stream: str, partition: int) -> Source:
@@ -150,7 +150,8 @@ class RedisDedupMemory:
         if window > self._newest_window:
             self._move_on(window)
         newest = self._newest_window
-        if self._complete and newest - self._since_window < 2:  # noqa: PLR2004 - generations
+        since = self._since_window  # 0 if the memory was empty when this worker attached
+        if self._complete and since and newest - since < 2:  # noqa: PLR2004 - generations
             return 0
         return (newest - 1) * self._layout.window_ms
 
@@ -170,7 +171,6 @@ class RedisDedupMemory:
 
     def _see(self, window: int) -> None:
         self._newest_window = max(self._newest_window, window)
-        self._since_window = self._since_window or self._newest_window
 
     def _require_remembered(self, newest: int = 0) -> None:
         """What this worker claimed first, and may not have written yet, is still remembered."""

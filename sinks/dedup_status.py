@@ -73,9 +73,7 @@ class DedupStatus:
     def is_in_force(self) -> bool:
         """Claims are taken: every shard carries the recorded marker, on the same server run."""
         newest = self.adoptions[0] if self.adoptions else None
-        return (
-            newest is not None and newest.run == self.run and self.shards_ready == self.shards
-        )
+        return newest is not None and newest.run == self.run and self.shards_ready == self.shards
 
 
 def dedup_status(settings: Settings, client: Client) -> DedupStatus:

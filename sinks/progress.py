@@ -8,7 +8,6 @@ from clickhouse_connect.driver.client import Client
 from metering.errors import TopicUnfit
 from sinks.clickhouse import clickhouse_errors
 
-
 #: Topic ids are base64 for URLs or not; a stream name is a word.
 _PLAIN = str.maketrans("/+", "_-")
 

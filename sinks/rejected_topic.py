@@ -14,7 +14,6 @@ from metering.errors import DependencyDown
 from metering.rejection import Rejection
 from sinks.topics import REJECTED_BYTES_MAX
 
-
 #: A larger message is sent without the event's bytes; the table `rejected_events` has them.
 _VALUE_BYTES_MAX = REJECTED_BYTES_MAX - 4096
 

@@ -51,7 +51,8 @@ class RejectFilter:
 
     def condition(self) -> tuple[str, dict[str, Any]]:
         """SQL condition and its parameters."""
-        parts, parameters = ["1"], {}
+        parts = ["1"]
+        parameters: dict[str, Any] = {}
         if self.code is not None:
             parts.append("code = %(code)s")
             parameters["code"] = self.code

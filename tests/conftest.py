@@ -22,9 +22,9 @@ CATALOG = Path(__file__).resolve().parent.parent / "catalog"
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     """A running stack of this session; its addresses stand in the environment."""
     servers = LocalStack(tmp_path_factory.mktemp("stack"))
-    servers.up()
-    os.environ.update(servers.env())
     try:
+        servers.up()
+        os.environ.update(servers.env())
         yield servers
     finally:
         servers.down()

@@ -42,7 +42,7 @@ def check_kafka(settings: Settings) -> list[Check]:
     except KafkaException as error:
         msg = f"Kafka at {settings.kafka_bootstrap_servers}: {error.args[0].str()}"
         raise DependencyDown(msg) from error
-    group = ConsumerGroup(kafka_config(settings), settings.consumer_group, settings.events_topic)
+    group = ConsumerGroup(kafka_config(settings), settings.group_id, settings.events_topic)
     return checks + _check_group(settings, group.view())
 
 
@@ -74,11 +74,11 @@ def _check_events(settings: Settings, admin: AdminClient) -> list[Check]:
 
 def _check_retention(settings: Settings, retention_ms: int, alter: str) -> Check:
     retention = timedelta(milliseconds=retention_ms)
-    found = "for ever" if retention_ms < 0 else str(retention)
+    found = "for ever" if retention < timedelta(0) else str(retention)
     warn = ""
-    if 0 <= retention_ms and retention < _RETENTION_MIN:
+    if timedelta(0) <= retention < _RETENTION_MIN:
         warn = f"workers that are away for longer lose events: {alter}retention.ms=604800000"
-    elif retention_ms < 0 or retention > settings.dedup_window:
+    elif retention < timedelta(0) or retention > settings.dedup_window:
         warn = (
             f"longer than the dedup window ({settings.dedup_window}): reading from the very start "
             "again is exact, and slow, because old events are looked up in raw history"
@@ -107,7 +107,7 @@ def _check_group(settings: Settings, group: GroupView) -> list[Check]:
     ]
     return [
         judged(
-            AREA, f"group {settings.consumer_group}", f"{group.state}, {group.members} members",
+            AREA, f"group {settings.group_id}", f"{group.state}, {group.members} members",
             warn="" if group.members else "nothing is counted: start `meterline run`",
         ),
         judged(

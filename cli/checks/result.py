@@ -23,9 +23,7 @@ class Check:
     todo: str = ""
 
 
-def judged(
-    area: str, name: str, found: str, *, fail: str = "", warn: str = ""
-) -> Check:
+def judged(area: str, name: str, found: str, *, fail: str = "", warn: str = "") -> Check:
     """A check whose level follows from which remedy is given: `fail`, else `warn`, else ok."""
     if fail:
         return Check(area, name, Level.FAIL, found, fail)

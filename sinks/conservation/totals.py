@@ -155,9 +155,7 @@ def range_condition(customers: tuple[str | None, str | None], *, only_cuts: bool
     return " AND ".join(filter(None, conditions)) or "1"
 
 
-def _take(
-    client: Client, row: Sequence[Any], *, found: TotalsResult, shown_max: int
-) -> None:
+def _take(client: Client, row: Sequence[Any], *, found: TotalsResult, shown_max: int) -> None:
     compared, differing, partitions, shown, moving_count, moving = row
     differences = [_difference(entry) for entry in shown]
     if moving:
@@ -173,5 +171,8 @@ def _take(
 
 
 def _difference(entry: tuple[Any, ...]) -> TotalDifference:
-    *key, expected, got = entry
-    return TotalDifference(*key, Amount(*expected), Amount(*got))
+    customer_id, meter, group, window_start, stream, partition, aggregation, *amounts = entry
+    expected, got = (Amount(*amount) for amount in amounts)
+    return TotalDifference(
+        customer_id, meter, group, window_start, stream, partition, aggregation, expected, got
+    )

@@ -6,6 +6,7 @@ shares no code with the pipeline; `meterline verify` must agree, over every offs
 
 from __future__ import annotations
 
+import gc
 import json
 import subprocess
 import sys
@@ -44,8 +45,8 @@ _WORKER = {
     "METERLINE_FLUSH_EVENTS_MAX": "1000",
     "METERLINE_FLUSH_WAIT": "PT0.1S",
     "METERLINE_FLUSH_WAIT_BEHIND": "PT0.1S",
-    "METERLINE_KAFKA_PROPERTIES": '{"session.timeout.ms": 6000}',
 }
+_KAFKA = {"session.timeout.ms": 6000, "log_level": 3}
 
 
 class Deployment:
@@ -141,20 +142,28 @@ class Deployment:
         *arguments: str,
         kill_before: str | None = None,
         freeze_before: str | None = None,
-        environment: Mapping[str, str] | None = None,
+        unassigned_s: float | None = None,
+        kafka: Mapping[str, int] | None = None,
     ) -> WorkerProcess:
-        """Start a worker; it may be told to kill or to freeze itself at an exact place."""
+        """Start a worker.
+
+        `kill_before` ("2:3") and `freeze_before` ("usage_totals:3") name an exact moment at which
+        it kills or freezes itself, `unassigned_s` after how long without a partition it is
+        unhealthy, `kafka` further properties of its Kafka client.
+        """
         log = self.folder / f"worker-{len(self.workers) + 1}.log"
-        own = dict(environment or {})
-        if kill_before is not None:
-            own["METERLINE_KILL_BEFORE_STEP"] = kill_before
-        if freeze_before is not None:
-            own["FAULT_FREEZE"] = freeze_before
+        faults = {
+            "METERLINE_KILL_BEFORE_STEP": kill_before,
+            "FAULT_FREEZE": freeze_before,
+            "FAULT_UNASSIGNED_S": unassigned_s,
+        }
+        own = {name: str(value) for name, value in faults.items() if value is not None}
+        own["METERLINE_KAFKA_PROPERTIES"] = json.dumps({**_KAFKA, **(kafka or {})})
         worker = WorkerProcess(
             Meterline(self.folder, self._environment),
             log,
             environment=own,
-            freezes=freeze_before is not None,
+            is_hurt=any(name.startswith("FAULT_") for name in own),
             arguments=arguments,
         )
         self.workers.append(worker)
@@ -174,6 +183,7 @@ class Deployment:
         for worker in self.workers:
             if worker.is_running:
                 worker.kill()
+        gc.collect()  # Kafka clients that a cycle keeps would complain of servers that are gone
         self.query(f"DROP DATABASE IF EXISTS {database_of(self.namespace)}")
 
     # What came of it.

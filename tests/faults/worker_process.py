@@ -16,7 +16,7 @@ from typing import NamedTuple
 from loadtest.meterline import Meterline, last_lines
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
-_FROZEN_WORKER = Path(__file__).with_name("frozen_worker.py")
+_HURT_WORKER = Path(__file__).with_name("hurt_worker.py")
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 PATIENCE_S = 120.0
 
@@ -37,7 +37,7 @@ def wait_for(what: str, is_so: Callable[[], bool], *, patience_s: float = PATIEN
 
 
 class WorkerProcess:
-    """`meterline run` in a process; its log is `log`."""
+    """`meterline run` in a process; its log is `log`. `is_hurt`: a fault is planted in it."""
 
     def __init__(
         self,
@@ -45,17 +45,17 @@ class WorkerProcess:
         log: Path,
         *,
         environment: Mapping[str, str],
-        freezes: bool = False,
+        is_hurt: bool = False,
         arguments: tuple[str, ...] = (),
     ) -> None:
         self.log = log
-        if not freezes:
+        if not is_hurt:
             child = Meterline(meterline.folder, {**meterline.environment, **environment})
             self._process = child.start("run", *arguments, log=log)
             return
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                [sys.executable, str(_FROZEN_WORKER), "run", *arguments],
+                [sys.executable, str(_HURT_WORKER), "run", *arguments],
                 env={**meterline.environment, **environment, "PYTHONPATH": str(_REPOSITORY)},
                 stdin=subprocess.DEVNULL,
                 stdout=output,

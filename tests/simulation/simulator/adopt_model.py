@@ -72,12 +72,18 @@ class Adopter:
         run = self._ask(lambda: self._redis.run)
         for shard in range(SHARDS):
             self._ask(lambda shard=shard: self._start(shard, token))
+        whole = whole or self._is_behind()
         if whole:
             self._each(token, lambda shard: self._redis.clear(shard))
         count = self._restore(token, whole=whole)
         marker = f"{self._turns.rng.getrandbits(64):x}"
         self._reads.record_memory(marker, run)
         self._each(token, lambda shard: self._finish(shard, marker, whole=whole, count=count))
+
+    def _is_behind(self) -> bool:
+        """Whether a generation that raw has reached was forgotten."""
+        held = self._ask(lambda: [shard.state.get("newest", 0) for shard in self._redis.shards])
+        return min(held) < self._reads.newest_record_ms() // self._window_ms
 
     def _start(self, shard: int, token: str) -> None:
         self._redis.put(shard, "rebuild", token)

@@ -99,7 +99,7 @@ class RedisServer:
             self.put(shard, name, wanted)
         return max(wanted, held)
 
-    def advance(self, shard: int, marker: str, window: int) -> bool:
+    def advance(self, shard: int, marker: str | None, window: int) -> bool:
         """`dedup_advance.lua`: begin a generation; False for a wrong marker."""
         state = self.shards[shard].state
         if state.get("marker") != marker:
@@ -112,14 +112,16 @@ class RedisServer:
         return True
 
     def claim(
-        self, shard: int, marker: str, name: str, generation: int, window: int,
+        self, shard: int, marker: str | None, name: str, generation: int, window: int,
         claims: list[tuple[bytes, Owner]],
     ) -> list[tuple[int, Owner]] | str:  # fmt: skip
-        """`dedup_claim.lua`: a status and an owner for each."""
+        """`dedup_claim.lua`: a status and an owner for each; no marker, no fence."""
         state = self.shards[shard].state
-        if state.get("marker") != marker:
+        if marker is None:
+            marker = state.get("marker")
+        elif state.get("marker") != marker:
             return "M"
-        if state.get(name) != generation:
+        elif state.get(name) != generation:
             return "G"
         if int(state.get("newest", 0)) > window:
             return f"W{state['newest']}"
@@ -134,6 +136,8 @@ class RedisServer:
                 self.claim_one(shard, newest, identity, mine)
                 answers.append((Claim.FIRST, mine))
             elif owner[:3] == mine[:3]:
+                if identity in previous:
+                    self.claim_one(shard, newest, identity, mine)
                 answers.append((Claim.OWN, mine))
             else:
                 is_same = owner[3] == mine[3]
@@ -259,11 +263,14 @@ class SimDedupStore:
     ) -> Any:  # fmt: skip
         return self.server.claim(shard, self.marker, name, generation, window, claims)
 
+    def _is_same_run(self) -> bool:
+        return self.server.run == self.run
+
     def _ask(self, do: Callable[[], T]) -> T:
         """One round trip: refused on another run of the server, and replies may be lost."""
 
         def round_trip() -> T:
-            if self.server.run != self.run:
+            if not self._is_same_run():
                 raise DedupMemoryLost("redis restarted")
             if self.turns.strikes("redis_refused"):
                 raise DependencyDown("redis")

@@ -48,6 +48,8 @@ class Run:
             plan.window_ms,
             parts or Parts(),
         )
+        self.servers.clickhouse.totals_are_torn = self.servers.parts.totals_are_torn
+        self.servers.clickhouse.totals_are_added = self.servers.parts.totals_are_added
         self.workers: list[Process | None] = [None] * rng.choice([1, 2, 2, 3])
         self.counts: dict[str, int] = {}
         self._moves = self._moves_of_run()

@@ -34,6 +34,8 @@ class Parts:
     deduplicator: type[Deduplicator] = Deduplicator
     sink: type[SimSink] = SimSink
     store: type[SimDedupStore] = SimDedupStore
+    totals_are_torn: bool = False
+    totals_are_added: bool = False
 
 
 @dataclass(slots=True)

@@ -1,0 +1,129 @@
+"""Redis, ClickHouse and Kafka go away, come back, or come back with nothing."""
+
+from __future__ import annotations
+
+from random import Random
+from time import monotonic, sleep
+
+import pytest
+from conftest import Deploy
+from harness import Deployment
+from worker_process import WorkerProcess, wait_for
+
+_KAFKA_AWAY_S = 30.0
+
+
+@pytest.mark.parametrize("fault", ["restarted", "wiped"])
+def test_redis_lost_in_the_middle_of_a_load_costs_no_event(
+    deploy: Deploy, seed: int, fault: str
+) -> None:
+    deployment = deploy()
+    workers = [deployment.start_worker(), deployment.start_worker()]
+    deployment.wait_shared(*workers)
+    redis = deployment.stack.service("redis")
+
+    with deployment.producing(over_s=8):
+        sleep(Random(seed).uniform(1, 3))
+        redis.kill()
+        if fault == "wiped":
+            redis.wipe()
+        else:
+            redis.start()
+
+    deployment.assert_exact()
+    reason = "memory lost" if fault == "wiped" else "redis restarted"
+    assert reason in _reasons(deployment)
+
+
+def test_case_20_without_the_dedup_store_counting_stops_says_so_and_resumes(
+    deploy: Deploy,
+) -> None:
+    deployment = deploy(events=10_000)
+    worker = deployment.start_worker()
+    worker.wait_ready()
+    deployment.produce(0.3)
+    deployment.wait_drained()
+    counted = deployment.accounted()
+
+    deployment.stack.service("redis").kill()
+    deployment.produce(0.6)
+    _wait_red(worker, "Redis does not answer")
+    sleep(3)
+    page = worker.page("/readyz")
+    assert (page.status, "Redis" in page.text) == (503, True)
+    assert worker.page("/healthz").status == 200
+    assert deployment.accounted() == counted
+
+    deployment.stack.service("redis").start()
+    worker.wait_ready()
+    deployment.produce()
+    deployment.assert_exact()
+
+
+def test_redis_that_hangs_stops_counting_until_it_answers(deploy: Deploy) -> None:
+    deployment = deploy(events=10_000)
+    worker = deployment.start_worker()
+    worker.wait_ready()
+
+    with deployment.producing(over_s=6):
+        deployment.wait_accounted(500)
+        deployment.stack.service("redis").pause()
+        _wait_red(worker, "Redis does not answer")
+        deployment.stack.service("redis").resume()
+
+    deployment.assert_exact()
+
+
+def test_clickhouse_killed_in_the_middle_of_an_insert_leaves_totals_exact(
+    deploy: Deploy, seed: int
+) -> None:
+    random = Random(seed)
+    deployment = deploy(events=30_000)
+    worker = deployment.start_worker()
+    worker.wait_ready()
+    clickhouse = deployment.stack.service("clickhouse")
+
+    with deployment.producing(over_s=20):
+        while "while inserting" not in worker.text:
+            sleep(random.uniform(0.5, 1.5))
+            # Standing still for a moment, it has requests that it will never answer.
+            clickhouse.pause()
+            sleep(0.3)
+            clickhouse.kill()
+            wait_for("the worker to notice", lambda: worker.page("/readyz").status == 503)
+            clickhouse.start()
+            worker.wait_ready()
+
+    deployment.assert_exact()
+
+
+def test_kafka_away_for_half_a_minute_costs_no_event(deploy: Deploy) -> None:
+    deployment = deploy(events=30_000)
+    workers = [deployment.start_worker(), deployment.start_worker()]
+    deployment.wait_shared(*workers)
+    kafka = deployment.stack.service("kafka")
+
+    with deployment.producing(over_s=10):
+        sleep(3)
+        kafka.kill()
+        gone = monotonic()
+        for worker in workers:
+            wait_for("readiness to go red", lambda w=worker: w.page("/readyz").status == 503)
+        sleep(max(0.0, gone + _KAFKA_AWAY_S - monotonic()))
+        kafka.start()
+
+    deployment.assert_exact()
+    for worker in workers:
+        worker.wait_ready()
+
+
+def _wait_red(worker: WorkerProcess, reason: str) -> None:
+    def is_red() -> bool:
+        page = worker.page("/readyz")
+        return page.status == 503 and reason in page.text
+
+    wait_for(f"readiness to say {reason!r}", is_red)
+
+
+def _reasons(deployment: Deployment) -> list[str]:
+    return [str(row[0]) for row in deployment.query("SELECT reason FROM dedup_memories")]

@@ -1,0 +1,202 @@
+"""Bugs to plant: each breaks one rule that keeps the ledger exact, and has to turn runs red."""
+
+from dataclasses import replace
+from typing import Any
+
+from dataflows.dedup import Decided, Deduplicator
+from dataflows.ledger import Ledger, LedgerPlan
+from metering.batch import Source
+from metering.claims import Claim, ClaimAnswers, Claims
+from metering.flush import Flush
+from metering.totals import StoredWindow, TotalColumns, WindowKey
+from sinks import rows
+
+from simulator.clickhouse_model import SimSink
+from simulator.clickhouse_reads import SimReads
+from simulator.redis_model import Owner, SimDedupStore
+from simulator.worker_model import Parts
+
+
+class MarksWithoutOwner(SimDedupStore):
+    """Remembers that somebody came, not who: a replay looks like a duplicate."""
+
+    def claim(self, claims: Claims) -> ClaimAnswers:
+        answers = super().claim(claims)
+        answers.statuses[answers.statuses == Claim.OWN] = Claim.DUPLICATE
+        return answers
+
+
+class HasNoFence(SimDedupStore):
+    """Claims under whatever marker and generation are in force."""
+
+    def _claim(
+        self, shard: int, name: str, generation: int, window: int,
+        claims: list[tuple[bytes, Owner]],
+    ) -> Any:  # fmt: skip
+        return self.server.claim(shard, None, name, generation, window, claims)
+
+    def _is_same_run(self) -> bool:
+        return True
+
+
+class KeepsWorkOfLostMemory(SimDedupStore):
+    """What is in flight is still written after the memory was lost."""
+
+    def stale(self, sources: list[Source]) -> list[Source]:
+        held = self._ask(lambda: dict(self.server.shards[0].state))
+        if held.get("marker") != self.marker:
+            return []
+        return [s for s in sources if held.get(f"gen:{s.stream}:{s.partition}") != s.generation]
+
+    def _is_same_run(self) -> bool:
+        return True
+
+
+class KeepsOldClaims(SimDedupStore):
+    """Goes on when its first claims may be forgotten."""
+
+    def _remember(self, newest: int) -> None:
+        del newest
+
+
+class LooksUpTooEarly(SimDedupStore):
+    """History is asked before the generation moves on, for what was forgotten until then."""
+
+    def oldest_covered_ms(self, record_ms: int) -> int:
+        del record_ms
+        return super().oldest_covered_ms(self.newest * self.window_ms)
+
+
+class ClaimsWhatIsAbsorbed(Deduplicator):
+    """Asks for every event and leaves out what is absorbed afterwards."""
+
+    def decide(self, plan: LedgerPlan) -> Decided:
+        absorbed = plan.absorbed
+        found = super().decide(replace(plan, absorbed=None))
+        if absorbed is None:
+            return replace(found, plan=plan)
+        fresh, others = ~absorbed[found.chosen], ~absorbed[found.others]
+        owners = found.owners
+        return Decided(
+            plan, found.chosen[fresh], found.counted[fresh], found.others[others],
+            found.conflicting[others],
+            ClaimAnswers(
+                owners.statuses[others], owners.owner_partitions[others],
+                owners.owner_offsets[others], owners.owner_indexes[others],
+            ),
+        )  # fmt: skip
+
+
+class CommitsFirst(SimSink):
+    """Records how far it is durable, and commits, before it writes."""
+
+    def write(self, flush: Flush) -> None:
+        flush = self._fenced(flush, 3)
+        self._insert("watermarks", rows.watermark_rows(flush))
+        flush = self._fenced(flush, 4)
+        self._committer.commit({part.source: part.next_offset for part in flush.parts})
+        flush = self._fenced(flush, 1)
+        self._raw(flush)
+        flush = self._fenced(flush, 2)
+        self._insert("usage_totals", rows.total_rows(flush))
+
+
+class WritesTotalsFirst(SimSink):
+    """Totals before raw: they may hold an event that raw does not."""
+
+    def write(self, flush: Flush) -> None:
+        flush = self._fenced(flush, 2)
+        self._insert("usage_totals", rows.total_rows(flush))
+        flush = self._fenced(flush, 1)
+        self._raw(flush)
+        flush = self._fenced(flush, 3)
+        self._insert("watermarks", rows.watermark_rows(flush))
+        flush = self._fenced(flush, 4)
+        self._committer.commit({part.source: part.next_offset for part in flush.parts})
+
+
+class _Recorded:
+    """A store of totals that remembers what it said of each window."""
+
+    def __init__(self, store: SimReads) -> None:
+        self._store = store
+        self.said: dict[tuple[int, WindowKey], StoredWindow] = {}
+        self.partition, self.units = store.partition, store.units
+
+    def windows(
+        self, stream: str, partition: int, keys: list[WindowKey]
+    ) -> dict[WindowKey, StoredWindow]:
+        found = self._store.windows(stream, partition, keys)
+        self.said.update({(partition, key): window for key, window in found.items()})
+        return found
+
+
+class AddsToTotals(Ledger):
+    """Writes what was added since the last cut, for a table that sums."""
+
+    def __init__(self, catalog: Any, store: Any, *, units_max: int) -> None:
+        self._recorded = _Recorded(store)
+        super().__init__(catalog, self._recorded, units_max=units_max)
+        self._sent: dict[tuple[Source, WindowKey], tuple[int, int, int]] = {}
+
+    def cut(self) -> tuple[int, dict[Source, TotalColumns]]:
+        number, found = super().cut()
+        for source, columns in found.items():
+            for at in range(len(columns)):
+                self._subtract(source, columns, at)
+        return number, found
+
+    def _subtract(self, source: Source, columns: TotalColumns, at: int) -> None:
+        if columns.meters[at] in ("m_max", "m_latest"):
+            return
+        key = WindowKey(
+            columns.customers[at], columns.meters[at], columns.groups[at],
+            columns.window_starts[at],
+        )  # fmt: skip
+        now = (columns.units[at], columns.events[at], columns.late_events[at])
+        said = self._recorded.said.get((source.partition, key))
+        stored = (said.units, said.events, said.late_events) if said is not None else (0, 0, 0)
+        before = self._sent.get((source, key), stored)
+        self._sent[(source, key)] = now
+        columns.units[at], columns.events[at], columns.late_events[at] = (
+            new - old for new, old in zip(now, before, strict=True)
+        )
+
+
+class ForgetsWindowsInUse(Ledger):
+    """Forgets old windows although a batch on its way needs them."""
+
+    def settle(self, number: int) -> None:
+        for part in self._partitions.values():
+            part.forget_windows(number, set())
+        super().settle(number)
+
+
+class TrustsFirstRead(Ledger):
+    """Reads how far a partition is absorbed once, and never looks again."""
+
+    def load(self, batch: Any) -> LedgerPlan:
+        part = self._partition(batch.source)
+        known = self.__dict__.setdefault("_known", {})
+        first = known.setdefault(batch.source, part.absorbed_offset)
+        plan = super().load(batch)
+        if batch.first_offset > first:
+            plan.absorbed = None
+        return plan
+
+
+#: By the rule that is broken; the first seven are the ones that `DESIGN.md` names.
+PLANTED: dict[str, Parts] = {
+    "mark_without_owner": Parts(store=MarksWithoutOwner),
+    "additive_upsert": Parts(ledger=AddsToTotals, totals_are_added=True),
+    "commit_before_write": Parts(sink=CommitsFirst),
+    "torn_totals": Parts(totals_are_torn=True),
+    "claim_before_absorbed": Parts(deduplicator=ClaimsWhatIsAbsorbed),
+    "no_fence_on_claims": Parts(store=HasNoFence),
+    "in_flight_kept": Parts(store=KeepsWorkOfLostMemory),
+    "totals_before_raw": Parts(sink=WritesTotalsFirst),
+    "old_claims_kept": Parts(store=KeepsOldClaims),
+    "history_asked_too_early": Parts(store=LooksUpTooEarly),
+    "windows_forgotten_in_use": Parts(ledger=ForgetsWindowsInUse),
+    "absorbed_read_once": Parts(ledger=TrustsFirstRead),
+}
