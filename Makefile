@@ -28,7 +28,7 @@ check: $(VENV)/ready ## style and types; tests for the import table and sizes ar
 	$(VENV)/bin/mypy
 
 bench: setup ## measure speed and memory on this machine, as ratios in one run
-	$(PY) -m loadtest bench
+	$(PY) tests/bench
 
 up: setup ## start the local stack and print its addresses
 	$(VENV)/bin/meterline stack up

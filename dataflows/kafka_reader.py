@@ -69,9 +69,9 @@ class KafkaReader:
                 "isolation.level": "read_committed",
                 "enable.partition.eof": True,
                 "partition.assignment.strategy": "cooperative-sticky",
-                "queued.max.messages.kbytes": 65_536,
-                "queued.min.messages": 200_000,
-                "fetch.message.max.bytes": 4_194_304,
+                "queued.max.messages.kbytes": 32_768,
+                "queued.min.messages": 100_000,
+                "fetch.message.max.bytes": 2_097_152,
                 "fetch.wait.max.ms": 50,
                 "error_cb": self._on_error,
             }

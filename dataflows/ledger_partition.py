@@ -1,13 +1,12 @@
 """The ledger of one partition under one assignment: units, and how missing ones are read."""
 
 from collections.abc import Mapping
+from typing import Any
 
-from dataflows.ledger_units import Cell, Unit
+from dataflows.ledger_units import Cell, PlainKey, Unit
 from metering.batch import Source
 from metering.totals import StoredPartition, TotalColumns, TotalsStore, UnitKey, WindowKey
 
-#: The fields of a `UnitKey` as a plain tuple: half the cost where ten thousand are made at once.
-PlainKey = tuple[str, str, str, int]
 
 
 class PartitionLedger:
@@ -110,15 +109,21 @@ class PartitionLedger:
         where = self.source.stream, self.source.partition
         found = store.units(*where, asked) if asked else {}
         created = {}
-        for plain, first in missing.items():
-            key = UnitKey._make(plain)
-            unit = Unit(key, self._aggregations[key.meter], first, flush)
-            if key in found:
-                unit.restore(found[key])
+        shared: dict[Any, Any] = {}
+        for key, first in missing.items():
+            # Texts and numbers that many units have in common are held once.
+            meter, group, period, window = (
+                shared.setdefault(part, part) for part in (*key[1:], first)
+            )
+            plain = (key[0], meter, group, period)
+            unit = Unit(plain, self._aggregations[key[1]], window, flush)
+            stored = found.get(UnitKey._make(key))
+            if stored is not None:
+                unit.restore(stored)
                 # Beyond what the partition had when it was assigned, if its last owner was
                 # still writing then.
                 self.absorbed_offset = max(self.absorbed_offset, unit.absorbed)
-                self.lacking_until = max(self.lacking_until, found[key].newest_window)
+                self.lacking_until = max(self.lacking_until, stored.newest_window)
             created[plain] = unit
         return created
 

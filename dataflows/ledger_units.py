@@ -4,12 +4,16 @@ Plain objects with slots, since there may be a million of each, and without cycl
 is forgotten is freed at once. Every quantity is a whole number of 10^-12.
 """
 
-from metering.totals import StoredUnit, StoredWindow, UnitKey
+from metering.totals import StoredUnit, StoredWindow
 
 #: Windows that a unit keeps beside the current one before it forgets those that are stored.
 WINDOWS_KEPT = 3
 NEVER = -(2**63)
 LATEST = 2**63 - 1
+
+
+#: The fields of a `UnitKey` as a plain tuple: half the cost where ten thousand are made at once.
+PlainKey = tuple[str, str, str, int]
 
 
 class Cell:
@@ -53,7 +57,7 @@ class Unit:
         "others", "total", "touched",
     )  # fmt: skip
 
-    def __init__(self, key: UnitKey, aggregation: str, first: int, flush: int) -> None:
+    def __init__(self, key: PlainKey, aggregation: str, first: int, flush: int) -> None:
         """Empty, with one window that starts at `first`."""
         self.key = key
         self.aggregation = aggregation

@@ -58,7 +58,7 @@ class UsageReader:
 
     def _poll(self) -> list[Message]:
         before = {source.partition: source for source in self._held()}
-        wanted = 4 * self._events_max
+        wanted = 2 * self._events_max
         messages = self._reader.poll(wanted, self._wait_s)
         self.is_behind = len(messages) == wanted
         for source in self._held():

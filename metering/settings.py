@@ -77,12 +77,12 @@ class Settings(BaseSettings):
     batch_events_max: int = Field(10_000, ge=1, le=100_000)
     batch_wait: Duration = timedelta(milliseconds=50)
     #: A flush is cut when this many events wait, or the oldest waits this long.
-    flush_events_max: int = Field(300_000, ge=1, le=1_000_000)
+    flush_events_max: int = Field(200_000, ge=1, le=1_000_000)
     flush_wait: Duration = timedelta(milliseconds=400)
     #: The same while catching up: larger flushes hold fewer rows of totals for each event.
     flush_wait_behind: Duration = timedelta(seconds=3)
     #: Batches whose claims may be under way at once.
-    claims_in_flight_max: int = Field(4, ge=1, le=64)
+    claims_in_flight_max: int = Field(3, ge=1, le=64)
     #: (customer, meter, group, period) units that the ledger keeps; more are read again.
     ledger_units_max: int = Field(1_200_000, ge=1000)
 

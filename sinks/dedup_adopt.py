@@ -138,7 +138,9 @@ class _Adopter:
         run = run_id(self._redis)
         shards = RebuildShards(self._redis, self._layout, token)
         shards.start()
-        is_raw_empty = newest_record_ms(self._client) == 0
+        raw_ms = newest_record_ms(self._client)
+        # Claims precede raw: a shard that is behind raw's newest generation has lost its own state.
+        whole = whole or min(shards.newest_windows()) < raw_ms // self._layout.window_ms
         if whole:
             shards.clear()
         count = restore_from_raw(
@@ -152,7 +154,7 @@ class _Adopter:
                 column_names=["marker", "servers", "reason", "adopted_at"],
                 settings={"async_insert": 0},
             )  # fmt: skip
-        born = {"born": "empty" if is_raw_empty else "rebuilt"} if whole else {}
+        born = {"born": "empty" if raw_ms == 0 else "rebuilt"} if whole else {}
         shards.finish(marker, born)
         return count
 

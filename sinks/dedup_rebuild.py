@@ -39,7 +39,7 @@ def restore_from_raw(
     claimed; `keep_lock` hears of it after every block. Raises `DependencyDown`.
     """
     window_ms = shards.layout.window_ms
-    newest = max(shards.newest_window(), newest_record_ms(client) // window_ms)
+    newest = max(*shards.newest_windows(), newest_record_ms(client) // window_ms)
     restorer = _Restorer(shards, catalog, settings, newest)
     parameters: dict[str, Any] = {}
     if whole:

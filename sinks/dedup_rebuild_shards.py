@@ -45,11 +45,14 @@ class RebuildShards:
         for shard in range(self.layout.shards):
             self._change("lay out", shard, newest, since)
 
-    def newest_window(self) -> int:
-        """Newest window number that the memory had, 0 if it had none."""
+    def newest_windows(self) -> list[int]:
+        """Newest window number of each shard, 0 if it had none."""
         with redis_errors("reading the newest generation"):
-            held: Any = self._server.hget(self.layout.state_key(0), "newest")
-        return int(held or 0)
+            held: list[Any] = [
+                self._server.hget(self.layout.state_key(shard), "newest")
+                for shard in range(self.layout.shards)
+            ]
+        return [int(window or 0) for window in held]
 
     def restore(self, claims: Claims, windows: NDArray[np.int64]) -> None:
         """Claim for the owners that raw history names; `windows` has the generation of each."""

@@ -6,12 +6,15 @@ Sums are taken in 256 bits: ClickHouse adds Decimal(38) in 128 bits and wraps ar
 #: The window of an event: `DateTime` in UTC.
 WINDOW_START = "toDateTime(toStartOfHour(occurred_at, 'UTC'), 'UTC')"
 
-#: s sum, n events, l late, u counted once, m max, v latest, f first, t last, vi latest's identity.
+#: s sum, n events, l late, u counted once, m max, f first, t last.
 RAW_COLUMNS = """
                    sum(toDecimal256(quantity, 12)) AS s, count() AS n, countIf(late) AS l,
                    countIf(counted) AS u, toDecimal256(max(quantity), 12) AS m,
+                   min(occurred_at) AS f, max(occurred_at) AS t"""
+
+#: v latest, vi its identity: dear, so that large queries ask it only for meters that need it.
+LATEST_COLUMNS = """
                    toDecimal256(argMax(quantity, (occurred_at, identity)), 12) AS v,
-                   min(occurred_at) AS f, max(occurred_at) AS t,
                    argMax(identity, (occurred_at, identity)) AS vi"""
 
 

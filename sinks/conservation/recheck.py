@@ -5,7 +5,12 @@ from typing import Any, NamedTuple
 from clickhouse_connect.driver.client import Client
 
 from sinks.clickhouse import clickhouse_errors
-from sinks.conservation.aggregates import RAW_COLUMNS, WINDOW_START, expected_quantity
+from sinks.conservation.aggregates import (
+    LATEST_COLUMNS,
+    RAW_COLUMNS,
+    WINDOW_START,
+    expected_quantity,
+)
 from sinks.conservation.findings import Amount, TotalDifference
 
 _AT_ONCE = 2000
@@ -46,7 +51,7 @@ SELECT customer_id, meter, `group`, toUnixTimestamp(window_start), stream, parti
 FROM
 (
     SELECT customer_id, meter, `group`, window_start, stream, partition,
-           any(wanted.aggregation) AS aggregation, {RAW_COLUMNS},
+           any(wanted.aggregation) AS aggregation, {RAW_COLUMNS}, {LATEST_COLUMNS},
            s AS r_sum, n AS r_events, u AS r_counted, m AS r_max, v AS r_latest
     FROM
     (

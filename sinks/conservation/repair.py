@@ -96,9 +96,10 @@ def rewrite_totals(client: Client, catalog: Catalog, cuts: list[Cut]) -> None:
     """One row for every window that differs from raw up to its cut, absorbed up to there."""
     if not cuts:
         return
+    bound = comparison_parameters(client, cuts, catalog)
     for customers in customer_ranges(client):
         sql = _REWRITE.replace("{range}", range_condition(customers, only_cuts=True))
-        parameters = comparison_parameters(cuts, catalog, customers)
+        parameters = {**bound, "above": customers[0], "upto": customers[1]}
         with clickhouse_errors("writing totals anew"):
             client.command(sql, parameters=parameters, settings=INSERT_SETTINGS)
 

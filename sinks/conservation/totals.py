@@ -14,15 +14,20 @@ from typing import Any
 
 from clickhouse_connect.driver.client import Client
 
-from metering.catalog import Catalog
+from metering.catalog import Aggregation, Catalog
 from sinks.clickhouse import clickhouse_errors
-from sinks.conservation.aggregates import RAW_COLUMNS, WINDOW_START, expected_quantity
+from sinks.conservation.aggregates import (
+    LATEST_COLUMNS,
+    RAW_COLUMNS,
+    WINDOW_START,
+    expected_quantity,
+)
 from sinks.conservation.cuts import CUTS, cut_parameters
 from sinks.conservation.findings import Amount, Cut, TotalDifference, TotalsResult
 from sinks.conservation.recheck import MovingTotal, recheck
 
 #: Raw rows that one query adds up.
-RANGE_ROWS = 5_000_000
+RANGE_ROWS = 2_000_000
 #: Differing totals that are moving and are looked at again; what is beyond is not compared.
 _MOVING_MAX = 20_000
 
@@ -34,6 +39,16 @@ SELECT max(customer_id) FROM
 )
 GROUP BY intDiv(upto, %(rows)s) ORDER BY 1
 """
+_LATEST = "SELECT DISTINCT toString(meter) FROM usage_totals WHERE aggregation = 'latest'"
+_KEY = "customer_id, meter, `group`, window_start, stream, partition"
+_WINDOW_KEY = _KEY.replace("window_start", f"{WINDOW_START} AS window_start")
+_NO_TIME = "toDateTime64(0, 6, 'UTC')"
+_NO_TOTAL = f"0, '', toDecimal256(0, 12), 0, 0, {_NO_TIME}, {_NO_TIME}, toFixedString('', 16), 0"
+_NO_SUMS = (
+    "toDecimal256(0, 12) AS s, toUInt64(0) AS n, toUInt64(0) AS l, toUInt64(0) AS u, "
+    f"toDecimal256(0, 12) AS m, {_NO_TIME} AS f, {_NO_TIME} AS t"
+)
+_NO_LATEST = "toDecimal256(0, 12) AS v, toFixedString('', 16) AS vi"
 #: One row for every window that is in totals, in raw, or in both; `is_right` compares the two.
 COMPARED = f"""
     SELECT customer_id, meter, `group`, window_start, sides.stream AS stream,
@@ -50,7 +65,7 @@ COMPARED = f"""
            NOT is_right AND t_rows > 0 AND absorbed >= next_offset AS is_moving
     FROM
     (
-        SELECT customer_id, meter, `group`, window_start, stream, partition,
+        SELECT {_KEY},
                sum(is_total) AS t_rows, max(aggregation) AS stated, sum(quantity) AS t_quantity,
                sum(events) AS t_events, sum(late_events) AS t_late,
                max(first_occurred_at) AS t_first, max(last_occurred_at) AS t_last,
@@ -60,24 +75,26 @@ COMPARED = f"""
                max(vi) AS r_latest_identity
         FROM
         (
-            SELECT customer_id, meter, `group`, window_start, stream, partition, 1 AS is_total,
-                   aggregation, quantity, events, late_events, first_occurred_at,
-                   last_occurred_at, last_identity, absorbed_offset,
-                   toDecimal256(0, 12) AS s, toUInt64(0) AS n, toUInt64(0) AS l,
-                   toUInt64(0) AS u, toDecimal256(0, 12) AS m, toDecimal256(0, 12) AS v,
-                   toDateTime64(0, 6, 'UTC') AS f, toDateTime64(0, 6, 'UTC') AS t,
-                   toFixedString('', 16) AS vi
+            SELECT {_KEY}, 1 AS is_total, aggregation, quantity, events, late_events,
+                   first_occurred_at, last_occurred_at, last_identity, absorbed_offset,
+                   {_NO_SUMS}, {_NO_LATEST}
             FROM usage_totals FINAL WHERE {{range}}
             UNION ALL
-            SELECT customer_id, meter, `group`, {WINDOW_START} AS window_start, stream, partition,
-                   0, '', toDecimal256(0, 12), 0, 0, toDateTime64(0, 6, 'UTC'),
-                   toDateTime64(0, 6, 'UTC'), toFixedString('', 16), 0, {RAW_COLUMNS}
+            SELECT {_WINDOW_KEY}, {_NO_TOTAL}, {RAW_COLUMNS}, {_NO_LATEST}
             FROM (SELECT * FROM usage_events FINAL WHERE NOT disregarded AND {{range}}) AS e
             INNER JOIN cuts USING (stream, partition)
-            WHERE offset < next_offset
-            GROUP BY customer_id, meter, `group`, window_start, stream, partition
+            WHERE offset < next_offset GROUP BY {_KEY}
+            UNION ALL
+            SELECT {_WINDOW_KEY}, {_NO_TOTAL}, {_NO_SUMS}, {LATEST_COLUMNS}
+            FROM
+            (
+                SELECT * FROM usage_events FINAL
+                WHERE NOT disregarded AND meter IN %(latest)s AND {{range}}
+            ) AS e
+            INNER JOIN cuts USING (stream, partition)
+            WHERE offset < next_offset GROUP BY {_KEY}
         )
-        GROUP BY customer_id, meter, `group`, window_start, stream, partition
+        GROUP BY {_KEY}
     ) AS sides
     LEFT JOIN cuts USING (stream, partition)
 """
@@ -120,10 +137,13 @@ def compare_totals(
     if not cuts:
         return found
     ranges = customer_ranges(client)
+    bound = comparison_parameters(client, cuts, catalog)
     for done, customers in enumerate(ranges):
         say(done, len(ranges))
-        parameters = comparison_parameters(cuts, catalog, customers)
-        parameters |= {"shown": shown_max, "moving": _MOVING_MAX}
+        parameters = {
+            **bound, "above": customers[0], "upto": customers[1], "shown": shown_max,
+            "moving": _MOVING_MAX,
+        }  # fmt: skip
         sql = _SUMMARY.replace("{range}", range_condition(customers, only_cuts=only_cuts))
         with clickhouse_errors("comparing totals with raw history"):
             row = client.query(sql, parameters=parameters).result_rows[0]
@@ -132,14 +152,15 @@ def compare_totals(
     return found
 
 
-def comparison_parameters(
-    cuts: list[Cut], catalog: Catalog, customers: tuple[str | None, str | None]
-) -> dict[str, Any]:
-    """Parameters of `COMPARED` (and `range_condition` for its ranges)."""
+def comparison_parameters(client: Client, cuts: list[Cut], catalog: Catalog) -> dict[str, Any]:
+    """Parameters of `COMPARED`, but those of its `range_condition` (`above`, `upto`)."""
+    with clickhouse_errors("asking which meters keep the latest value"):
+        latest = {str(row[0]) for row in client.query(_LATEST).result_rows}
     meters = catalog.meters.values()
+    latest |= {meter.key for meter in meters if meter.aggregation is Aggregation.LATEST}
     return {
         **cut_parameters(cuts),
-        "above": customers[0], "upto": customers[1],
+        "latest": sorted(latest) or [""],
         "meters": [meter.key for meter in meters],
         "aggregations": [str(meter.aggregation) for meter in meters],
     }  # fmt: skip

@@ -7,7 +7,7 @@ from random import Random
 from time import sleep
 
 from conftest import Deploy
-from worker_process import wait_for
+from worker_process import WorkerProcess, wait_for
 
 WRITES = ("usage_events", "usage_totals", "watermarks", "commit")
 
@@ -34,9 +34,9 @@ def test_zombies_frozen_before_each_write_do_no_harm_when_they_wake(
     deploy: Deploy, seed: int
 ) -> None:
     random = Random(seed)
-    deployment = deploy(events=20_000, partitions=len(WRITES))
+    deployment = deploy(events=16_000, partitions=6)
     zombies = [
-        deployment.start_worker(freeze_before=f"{write}:{random.randint(2, 4)}") for write in WRITES
+        deployment.start_worker(freeze_before=f"{write}:{random.randint(2, 3)}") for write in WRITES
     ]
     deployment.wait_shared(*zombies)
     deployment.produce(0.8)
@@ -48,13 +48,20 @@ def test_zombies_frozen_before_each_write_do_no_harm_when_they_wake(
     deployment.wait_drained()
     for zombie in random.sample(zombies, len(zombies)):
         zombie.resume()
+    deployment.wait_shared(heir, *zombies)
+    for zombie in zombies:
+        _wait_flushed(zombie)
 
-    # What a zombie wrote last may have been put back by the heir's next flush; so look first.
     deployment.assert_exact()
     deployment.produce()
-    for zombie in zombies:
-        wait_for("the zombie to hold a partition again", lambda z=zombie: z.held > 0)
     deployment.assert_exact()
+
+
+def _wait_flushed(worker: WorkerProcess) -> None:
+    """Wait for one more flush: then every write that was under way before has ended."""
+    name = "meterline_flush_seconds_count"
+    before = worker.metric(name)
+    wait_for("one more flush", lambda: worker.metric(name) > before)
 
 
 def test_a_worker_suspended_at_a_random_moment_does_no_harm_when_it_wakes(

@@ -72,32 +72,33 @@ class Adopter:
         run = self._ask(lambda: self._redis.run)
         for shard in range(SHARDS):
             self._ask(lambda shard=shard: self._start(shard, token))
-        whole = whole or self._is_behind()
+        raw_ms = self._reads.newest_record_ms()
+        whole = whole or min(self._newest()) < raw_ms // self._window_ms
         if whole:
             self._each(token, lambda shard: self._redis.clear(shard))
-        count = self._restore(token, whole=whole)
+        self._restore(token, whole=whole)
         marker = f"{self._turns.rng.getrandbits(64):x}"
         self._reads.record_memory(marker, run)
-        self._each(token, lambda shard: self._finish(shard, marker, whole=whole, count=count))
+        self._each(token, lambda shard: self._finish(shard, marker, whole=whole, raw_ms=raw_ms))
 
-    def _is_behind(self) -> bool:
-        """Whether a generation that raw has reached was forgotten."""
-        held = self._ask(lambda: [shard.state.get("newest", 0) for shard in self._redis.shards])
-        return min(held) < self._reads.newest_record_ms() // self._window_ms
+    def _newest(self) -> list[int]:
+        return [
+            self._ask(lambda shard=shard: self._redis.shards[shard].state.get("newest", 0))
+            for shard in range(SHARDS)
+        ]
 
     def _start(self, shard: int, token: str) -> None:
         self._redis.put(shard, "rebuild", token)
         self._redis.put(shard, "marker", None)
 
-    def _finish(self, shard: int, marker: str, *, whole: bool, count: int) -> None:
+    def _finish(self, shard: int, marker: str, *, whole: bool, raw_ms: int) -> None:
         self._redis.put(shard, "marker", marker)
         if whole:
-            self._redis.put(shard, "born", "rebuilt" if count else "empty")
+            self._redis.put(shard, "born", "rebuilt" if raw_ms else "empty")
         self._redis.put(shard, "rebuild", None)
 
-    def _restore(self, token: str, *, whole: bool) -> int:
-        held = self._ask(lambda: self._redis.shards[0].state.get("newest", 0))
-        newest = max(held, self._reads.newest_record_ms() // self._window_ms)
+    def _restore(self, token: str, *, whole: bool) -> None:
+        newest = max(*self._newest(), self._reads.newest_record_ms() // self._window_ms)
         if whole:
             self._each(token, lambda shard: self._lay_out(shard, newest))
             since_ms = (newest - 1) * self._window_ms
@@ -108,7 +109,6 @@ class Adopter:
         if self._ask(lambda: self._redis.lock is None or self._redis.lock[0] != token):
             msg = "the rebuild lock was lost"
             raise DependencyDown(msg)
-        return len(rows)
 
     def _lay_out(self, shard: int, newest: int) -> None:
         self._redis.put(shard, "newest", newest)

@@ -5,7 +5,7 @@ from typing import Any
 
 from dataflows.dedup import Decided, Deduplicator
 from dataflows.ledger import Ledger, LedgerPlan
-from metering.batch import Source
+from metering.batch import EventBatch, Source
 from metering.claims import Claim, ClaimAnswers, Claims
 from metering.flush import Flush
 from metering.totals import StoredWindow, TotalColumns, WindowKey
@@ -166,16 +166,21 @@ class AddsToTotals(Ledger):
 class ForgetsWindowsInUse(Ledger):
     """Forgets old windows although a batch on its way needs them."""
 
-    def settle(self, number: int) -> None:
-        for part in self._partitions.values():
-            part.forget_windows(number, set())
-        super().settle(number)
+    def load(self, batch: EventBatch) -> LedgerPlan:
+        plan = super().load(batch)
+        plan.part.forget_windows(self._durable, set())
+        return plan
+
+    def apply(self, plan: LedgerPlan, chosen: Any, *, late: Any, counted: Any) -> list[int]:
+        before = super().apply(plan, chosen, late=late, counted=counted)
+        plan.part.forget_windows(self._durable, set())
+        return before
 
 
 class TrustsFirstRead(Ledger):
     """Reads how far a partition is absorbed once, and never looks again."""
 
-    def load(self, batch: Any) -> LedgerPlan:
+    def load(self, batch: EventBatch) -> LedgerPlan:
         part = self._partition(batch.source)
         known = self.__dict__.setdefault("_known", {})
         first = known.setdefault(batch.source, part.absorbed_offset)

@@ -42,19 +42,24 @@ class Group:
             if place.wanted == member:
                 place.wanted = None
 
-    def assign_free(self, rng: Random) -> None:
-        """Give every free partition to some member."""
+    def assign_free(self, rng: Random) -> bool:
+        """Give every free partition to some member; whether there was one."""
+        is_changed = False
         for place in self.places.values():
             if place.owner is None and self.members:
                 place.owner = place.wanted if place.wanted is not None else rng.choice(self.members)
                 place.wanted = None
+                is_changed = True
+        return is_changed
 
-    def move_one(self, rng: Random) -> None:
+    def move_one(self, rng: Random) -> bool:
         """Want one partition elsewhere; it moves when its owner has let go."""
         place = self.places[rng.choice(sorted(self.places))]
         others = [member for member in self.members if member != place.owner]
-        if others:
-            place.wanted = rng.choice(others)
+        if not others or place.owner is None:
+            return False
+        place.wanted = rng.choice(others)
+        return True
 
     def assigned(self, member: int) -> list[int]:
         """What the member may read."""

@@ -53,7 +53,7 @@ class Producers:
         ] if again else []  # fmt: skip
         event = self._new(partition, offset, index)
         if others:
-            original = rng.choice(others[-12:] if rng.random() < 0.6 else others)
+            original = rng.choice(others[-plan.recent :] if rng.random() < 0.8 else others)
             event = self._copy(original, event)
         self._seen.append(event)
         return event
@@ -69,7 +69,7 @@ class Producers:
             partition, offset, index, self._now_ms,
             identity=rng.getrandbits(128).to_bytes(16, "little"),
             customer=f"c{rng.randrange(plan.customers)}", meter=meter,
-            group="" if rng.random() < 0.5 else f"g{rng.randrange(plan.groups)}",
+            group=f"g{rng.randrange(plan.groups)}" if plan.groups else "",
             units=rng.randint(lowest, 100) * ONE if rng.random() < 0.9 else 10**31,
             occurred_us=(self._now_ms - lag_ms) // 1000 * 1_000_000,
             value=f"v{rng.randrange(5)}" if meter == "m_unique" else "",

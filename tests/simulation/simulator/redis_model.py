@@ -175,7 +175,7 @@ class SimDedupStore:
         self.first_window: int | None = None  # generation of its first claim
         state = self._ask(lambda: dict(server.shards[0].state))
         self.newest = int(state.get("newest", 0))
-        self.since = int(state.get("since", self.newest))
+        self.since = int(state.get("since", 0))
 
     def begin(self, stream: str, partition: int) -> Source:
         generation = 0
@@ -244,7 +244,7 @@ class SimDedupStore:
 
     def _oldest_covered_ms(self, record_ms: int) -> int:
         newest = self._advance(record_ms)
-        if self.complete and newest - self.since < 2:
+        if self.complete and self.since and newest - self.since < 2:
             return 0
         return (newest - 1) * self.window_ms
 

@@ -56,7 +56,7 @@ class Run:
 
     def go(self) -> Result:
         """The whole of it."""
-        for _ in range(len(self._to_reveal) * 3 + 40):
+        for _ in range(len(self._to_reveal) * 6 + 60):
             self._step()
         self._settle()
         oracle = Oracle(self.servers.log.values())
@@ -136,83 +136,120 @@ class Run:
     def _step(self) -> None:
         """Anything may happen next."""
         self.turns.now_ms += self.rng.randint(0, 400)
+        for worker in self.workers:
+            if worker is not None and worker.asleep:
+                worker.asleep -= 1
         names, weights = self._moves
-        name = self.rng.choices(names, weights)[0]
-        self.counts[name] = self.counts.get(name, 0) + 1
-        move: Callable[[], None] = getattr(self, f"_{name}")
-        move()
+        for name in self.rng.choices(names, weights, k=4):
+            move: Callable[[], bool] = getattr(self, f"_{name}")
+            if move():
+                self.counts[name] = self.counts.get(name, 0) + 1
+                return
 
     def _moves_of_run(self) -> tuple[list[str], list[float]]:
         rng = self.rng
         ordinary = {
             "reveal": rng.choice([5.0, 20.0, 60.0]), "work": 60.0, "background": 50.0,
-            "land": 8.0, "assign": 12.0,
+            "land": rng.choice([1.0, 8.0]), "assign": 12.0,
         }  # fmt: skip
         weights = {**ordinary, **self.turns.faults.events}
         return list(weights), list(weights.values())
 
-    def _reveal(self) -> None:
-        if self._to_reveal:
-            part = self.servers.log[self._to_reveal.pop()]
-            self.turns.now_ms = max(self.turns.now_ms, part.times_ms[part.revealed])
-            part.revealed += 1
+    # Moves: each says whether it did anything.
 
-    def _work(self) -> None:
+    def _reveal(self) -> bool:
+        if not self._to_reveal:
+            return False
+        part = self.servers.log[self._to_reveal.pop()]
+        self.turns.now_ms = max(self.turns.now_ms, part.times_ms[part.revealed])
+        part.revealed += 1
+        return True
+
+    def _work(self) -> bool:
         """The main thread of some worker does the next thing."""
         at = self.rng.randrange(len(self.workers))
         worker = self.workers[at]
         if worker is None or worker.is_dead:
             self.workers[at] = fresh = Process(self.servers)
             act(self.turns, fresh, fresh.start)
-        elif not worker.is_busy:
-            if worker.inbox and self.rng.random() < 0.8:
-                act(self.turns, worker, worker.take)
-            else:
-                act(self.turns, worker, lambda: worker.poll(count_max=6))
+            return True
+        if worker.is_busy or worker.asleep:
+            return False
+        if worker.inbox and self.rng.random() < 0.8:
+            act(self.turns, worker, worker.take)
+        else:
+            act(self.turns, worker, lambda: worker.poll(count_max=6))
+        return True
 
-    def _background(self) -> None:
+    def _background(self) -> bool:
         """A claim or a flush that is under way makes some calls."""
-        tasks = [task for worker in self._up() for task in worker.tasks()]
-        if tasks:
-            self.rng.choice(tasks).advance(self.rng.randint(1, self.turns.faults.burst_max))
+        tasks = [task for w in self._up() if not w.asleep for task in w.tasks()]
+        if not tasks:
+            return False
+        self.rng.choice(tasks).advance(self.rng.randint(1, self.turns.faults.burst_max))
+        return True
 
-    def _land(self) -> None:
+    def _land(self) -> bool:
         landing = self.turns.landing
         if landing:
             landing.pop(self.rng.randrange(len(landing)))()
+            return True
+        return False
 
-    def _assign(self) -> None:
-        self.servers.group.assign_free(self.rng)
+    def _assign(self) -> bool:
+        return self.servers.group.assign_free(self.rng)
 
-    def _rebalance(self) -> None:
-        self.servers.group.move_one(self.rng)
+    def _rebalance(self) -> bool:
+        return self.servers.group.move_one(self.rng)
 
-    def _kill(self) -> None:
-        if up := self._up():
-            self.rng.choice(up).kill()
+    def _kill(self) -> bool:
+        worker = self._any_up()
+        if worker is not None:
+            worker.kill()
+        return worker is not None
 
-    def _expel(self) -> None:
-        if up := self._up():
-            self.rng.choice(up).expel()
+    def _expel(self) -> bool:
+        worker = self._any_up()
+        if worker is not None:
+            worker.expel()
+            worker.asleep = self.rng.randint(0, 60)
+        return worker is not None
 
-    def _redis_restart(self) -> None:
+    def _pause(self) -> bool:
+        worker = self._any_up()
+        if worker is not None:
+            worker.asleep = self.rng.randint(5, 60)
+        return worker is not None
+
+    def _any_up(self) -> Process | None:
+        up = self._up()
+        return self.rng.choice(up) if up else None
+
+    def _redis_restart(self) -> bool:
         self.servers.redis.restart(lost=0)
+        return True
 
-    def _redis_loses_last(self) -> None:
+    def _redis_loses_last(self) -> bool:
         self.servers.redis.restart(lost=self.rng.choice([1, 3, 10, 100]))
+        return True
 
-    def _redis_loses_all(self) -> None:
+    def _redis_loses_all(self) -> bool:
         self.servers.redis.wipe(is_restart=True)
+        return True
 
-    def _redis_flushed(self) -> None:
+    def _redis_flushed(self) -> bool:
         self.servers.redis.wipe(is_restart=False)
+        return True
 
-    def _commits_lost(self) -> None:
+    def _commits_lost(self) -> bool:
         for place in self.servers.group.places.values():
             place.committed = None
+        return True
 
-    def _lock_expires(self) -> None:
+    def _lock_expires(self) -> bool:
+        was_held = self.servers.redis.lock is not None
         self.servers.redis.lock = None
+        return was_held
 
 
 def run_seed(seed: int, parts: Parts | None = None) -> Result:

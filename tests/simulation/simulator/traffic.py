@@ -81,6 +81,7 @@ class Plan:
     groups: int
     meters: tuple[str, ...]
     again: float
+    recent: int  # copies are mostly of the last so many events
     elsewhere: float
     conflicting: float
     restamped: float
@@ -98,16 +99,17 @@ def draw_plan(rng: Random) -> Plan:
         partitions=rng.choice([1, 2, 2, 2, 3]),
         events=rng.randint(12, 48),
         customers=rng.choice([1, 1, 2]),
-        groups=rng.choice([1, 1, 2]),
+        groups=rng.choice([0, 0, 1, 2]),
         meters=tuple(rng.sample(sorted(METERS), rng.choice([1, 1, 2, 5]))),
-        again=rng.choice([0.0, 0.2, 0.4]),
-        elsewhere=rng.choice([0.0, 0.5, 1.0]),
+        again=rng.choice([0.0, 0.2, 0.4, 0.6]),
+        recent=rng.choice([2, 6, 20]),
+        elsewhere=rng.choice([0.0, 0.5, 1.0, 1.0]),
         conflicting=rng.choice([0.0, 0.0, 0.2]),
         restamped=0.0 if windowed else rng.choice([0.0, 0.0, 0.5]),
         odd=rng.choice([0.0, 0.0, 0.15]),
         hours=hours,
         lag_hours=rng.choice([0.2, 6.0, 12.0]),
-        window_ms=4 * HOUR_MS if windowed else 4000 * HOUR_MS,
+        window_ms=rng.choice([1, 4]) * HOUR_MS if windowed else 4000 * HOUR_MS,
     )
 
 

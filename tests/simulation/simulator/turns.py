@@ -16,25 +16,26 @@ STRIKES = {
     "query_refused": 0.01,
     "query_reply_lost": 0.01,
     "insert_refused": 0.05,
-    "insert_torn": 0.3,
-    "insert_late": 0.05,
-    "insert_twice": 0.05,
-    "insert_reply_lost": 0.05,
-    "commit_refused": 0.05,
+    "insert_torn": 0.4,
+    "insert_late": 0.08,
+    "insert_twice": 0.1,
+    "insert_reply_lost": 0.08,
+    "commit_refused": 0.1,
     "commit_reply_lost": 0.05,
     "topic_refused": 0.05,
 }
 #: What happens between calls, as weights beside 100 for all that is ordinary work.
 EVENTS = {
-    "kill": 4.0,
-    "expel": 4.0,
-    "rebalance": 6.0,
-    "redis_restart": 1.5,
-    "redis_loses_last": 2.0,
-    "redis_loses_all": 2.0,
-    "redis_flushed": 1.0,
-    "commits_lost": 0.5,
-    "lock_expires": 1.0,
+    "kill": 1.0,
+    "expel": 1.5,
+    "pause": 2.0,
+    "rebalance": 2.0,
+    "redis_restart": 0.3,
+    "redis_loses_last": 0.5,
+    "redis_loses_all": 0.5,
+    "redis_flushed": 0.3,
+    "commits_lost": 0.4,
+    "lock_expires": 0.5,
 }
 
 
@@ -57,9 +58,10 @@ class Faults:
 def draw_faults(rng: Random) -> Faults:
     """A different mix for every run, so that each kind is also met alone."""
     share = rng.choice([0.15, 0.4, 0.8])
+    force = rng.choice([0.5, 1.0, 3.0])
     return Faults(
         frozenset(name for name in sorted(STRIKES) if rng.random() < share),
-        {name: weight for name, weight in EVENTS.items() if rng.random() < share},
+        {name: weight * force for name, weight in EVENTS.items() if rng.random() < share},
         interruption=rng.choice([0.02, 0.1, 0.25]),
         burst_max=rng.choice([2, 5, 12]),
     )

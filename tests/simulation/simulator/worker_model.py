@@ -60,6 +60,7 @@ class Process:
         self.is_dead = False
         self.is_busy = False
         self.is_up = False
+        self.asleep = 0  # steps of the run that it does nothing for: SIGSTOP, a long swap
         self.positions: dict[Source, int] = {}
         self.inbox: deque[EventBatch | Tick] = deque()
         self._servers = servers

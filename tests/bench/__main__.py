@@ -1,0 +1,147 @@
+"""`make bench`: speed and memory on this machine, in one run, as ratios where possible.
+
+Sections run one after the other against one fresh local stack (or the servers that
+KAFKA_BOOTSTRAP_SERVERS, REDIS_URL and CLICKHOUSE_URL name); see docs/benchmarks.md.
+
+    python tests/bench --quick
+    python tests/bench --only throughput --only decode_alone
+
+Exit codes: 0 everything ran and every total is exact, however fast; 1 not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple, NoReturn
+
+from bench import QUICK, Bench, BenchFailed, Sizes, servers
+from decode_alone import measure_decode_alone
+from figures import Section
+from keys import measure_keys
+from latency import measure_latency
+from machine import REPOSITORY, describe_machine
+from plain_flow import measure_plain_flow
+from report import Report, print_section, print_verdicts
+from rich.console import Console
+from throughput import measure_throughput
+from worker import WorkerFailed
+
+from deploy.localstack.errors import StackError
+from metering.errors import MeterlineError
+
+DEFAULT_SEED = 20_261
+_RESULTS = REPOSITORY / ".meterline" / "bench"
+_PIPED_WIDTH = 160
+_EXPECTED = (BenchFailed, WorkerFailed, MeterlineError)
+
+
+class _Part(NamedTuple):
+    name: str
+    title: str
+    measure: Callable[[Bench, Section], None]
+
+
+PARTS = (
+    _Part("throughput", "one worker, dedup on, to durable rows and totals", measure_throughput),
+    _Part("decode_alone", "consume and decode the same topic", measure_decode_alone),
+    _Part("plain_flow", "a plain per-event flow with SET NX", measure_plain_flow),
+    _Part("keys", "memory with a million keys", measure_keys),
+    _Part("latency", "from produce to queryable, open loop", measure_latency),
+)
+
+
+def main() -> int:
+    """Run it; returns the exit code."""
+    options = _options()
+    console = Console(
+        highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _PIPED_WIDTH
+    )
+    signal.signal(signal.SIGTERM, _end)
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.cores])
+    started_at = datetime.now(UTC)
+    folder = _RESULTS / f"run-{started_at:%Y%m%dT%H%M%S}-{os.getpid()}"
+    folder.mkdir(parents=True)
+    console.print(f"seed {options.seed}; logs in {folder}", markup=False)
+    try:
+        with servers(folder / "stack", console) as (addresses, pids):
+            machine = describe_machine(addresses, folder)
+            for name, text in machine.items():
+                console.print(f"  {name}: {text}", markup=False)
+            sizes = QUICK if options.quick else Sizes()
+            bench = Bench(options.seed, sizes, folder, addresses, pids, options.profile, console)
+            sections = _run_all(bench, options.only)
+    except StackError as error:
+        console.print(f"BENCH FAILED: {error}", markup=False)
+        return 1
+    report = Report(
+        started_at, " ".join(["python", *sys.argv]), options.seed, options.quick, machine, sections
+    )
+    print_verdicts(console, report)
+    for path in report.save(_RESULTS):
+        console.print(f"written: {path.relative_to(REPOSITORY)}", markup=False)
+    seconds = (datetime.now(UTC) - started_at).total_seconds()
+    verdict = "BENCH OK" if report.is_sound else "BENCH FAILED"
+    console.print(f"{verdict} seed={options.seed} seconds={seconds:.0f}", markup=False)
+    return 0 if report.is_sound else 1
+
+
+def _run_all(bench: Bench, only: list[str]) -> list[Section]:
+    """The chosen sections; one that fails does not keep the others from running."""
+    sections = []
+    try:
+        for part in PARTS:
+            if only and part.name not in only:
+                continue
+            bench.out.print(f"\n[bold]{part.name}[/]: {part.title}")
+            section = Section(part.name, part.title)
+            sections.append(section)
+            began = time.monotonic()
+            try:
+                part.measure(bench, section)
+            except _EXPECTED as error:
+                section.error = str(error)
+            except Exception:  # noqa: BLE001 - a bug in one section is reported as its failure
+                section.error = traceback.format_exc()
+            section.seconds = time.monotonic() - began
+            print_section(bench.out, section)
+    finally:
+        bench.close()
+    return sections
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    names = [part.name for part in PARTS]
+    parser.add_argument("--quick", action="store_true", help="a short run, to see that it works")
+    parser.add_argument(
+        "--only", action="append", default=[], choices=names, metavar="NAME",
+        help=f"one section, may be repeated: {', '.join(names)}",
+    )  # fmt: skip
+    parser.add_argument("--seed", type=int, default=DEFAULT_SEED, help="of the generated events")
+    parser.add_argument("--cores", type=int, default=2, help="for everything, our servers included")
+    parser.add_argument("--profile", action="store_true", help="record the worker with py-spy")
+    return parser.parse_args()
+
+
+def _end(_number: int, _frame: object) -> NoReturn:
+    """SIGTERM ends like Ctrl-C: what was started is stopped."""
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    assert Path(sys.path[0]).name == "bench", "run it as `python tests/bench`"
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped; nothing was written\n")
+        sys.exit(130)

@@ -1,0 +1,74 @@
+"""The machine, the programs and the state of the checkout that the figures belong to."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import clickhouse_connect
+import psutil
+import redis
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+_PACKAGES = (
+    "bytewax", "confluent-kafka", "redis", "clickhouse-connect", "pyarrow", "numpy", "msgspec",
+)  # fmt: skip
+
+
+def describe_machine(addresses: Mapping[str, str], folder: Path) -> dict[str, str]:
+    """What stands above the figures; `folder` is where the servers keep their data."""
+    clickhouse = clickhouse_connect.get_client(
+        dsn=addresses["CLICKHOUSE_URL"], autogenerate_session_id=False
+    )
+    store = redis.Redis.from_url(addresses["REDIS_URL"])
+    with clickhouse, store:
+        engine = str(clickhouse.command("SELECT version()"))
+        info: dict[str, Any] = store.info("server")
+    memory = psutil.virtual_memory()
+    tuned = sorted(name for name in os.environ if name.startswith("METERLINE_"))
+    return {
+        "CPU": _cpu_model(),
+        "cores": f"{len(os.sched_getaffinity(0))} used of {os.cpu_count()}",
+        "memory": f"{memory.total / 2**30:.1f} GiB, {memory.available / 2**30:.1f} available",
+        "load average": " ".join(f"{load:.2f}" for load in os.getloadavg()),
+        "kernel": f"{platform.system()} {platform.release()}",
+        "file system": _file_system(folder),
+        "Python": platform.python_version(),
+        "packages": ", ".join(f"{name} {version(name)}" for name in _PACKAGES),
+        "Redis": str(info["redis_version"]),
+        "ClickHouse": engine,
+        "commit": _commit(),
+        "settings from the environment": ", ".join(tuned) or "none",
+    }
+
+
+def _cpu_model() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _file_system(folder: Path) -> str:
+    """Type of the file system that is mounted deepest above `folder`."""
+    mounted = [
+        part for part in psutil.disk_partitions(all=True) if folder.is_relative_to(part.mountpoint)
+    ]
+    deepest = max(mounted, key=lambda part: len(part.mountpoint), default=None)
+    return "unknown" if deepest is None else f"{deepest.fstype} on {deepest.mountpoint}"
+
+
+def _commit() -> str:
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(REPOSITORY), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+
+    changed = len(git("status", "--porcelain").splitlines())
+    return (git("rev-parse", "--short", "HEAD") or "unknown") + (
+        f" with {changed} files changed" if changed else ""
+    )

@@ -1,0 +1,99 @@
+"""What was asked for, and what was measured; the only place that knows the goals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from figures import Section, number_text
+
+Sections = Mapping[str, Section]
+
+
+class Verdict(NamedTuple):
+    """One line of the summary; `is_met` is None where it was not measured."""
+
+    requirement: str
+    measured: str
+    is_met: bool | None
+
+    @property
+    def met(self) -> str:
+        return {True: "yes", False: "no", None: "-"}[self.is_met]
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """`measure` gives None where a section is missing; `limit` is a minimum or a maximum."""
+
+    text: str
+    unit: str
+    limit: float
+    is_minimum: bool
+    measure: Callable[[Sections], float | None]
+
+    def judge(self, sections: Sections) -> Verdict:
+        """The measured value against the limit."""
+        value = self.measure(sections)
+        if value is None:
+            return Verdict(self.text, "not measured", None)
+        is_met = value >= self.limit if self.is_minimum else value <= self.limit
+        return Verdict(self.text, f"{number_text(value)} {self.unit}".strip(), is_met)
+
+
+def judge(sections: Sections) -> list[Verdict]:
+    """One verdict per requirement, in their order; exactness last."""
+    verdicts = [requirement.judge(sections) for requirement in REQUIREMENTS]
+    checked = [s for s in sections.values() if any(f.name == "totals" for f in s.figures)]
+    wrong = sum(len(section.differences) for section in checked)
+    exact = Verdict(
+        "every total exact, `meterline verify` holds", f"{wrong} differences", not wrong
+    )
+    return [*verdicts, exact if checked else exact._replace(measured="not measured", is_met=None)]
+
+
+def _figure(section: str, name: str) -> Callable[[Sections], float | None]:
+    return lambda sections: sections[section].number(name) if section in sections else None
+
+
+def _ratio(
+    above: Callable[[Sections], float | None], below: Callable[[Sections], float | None]
+) -> Callable[[Sections], float | None]:
+    def measure(sections: Sections) -> float | None:
+        top, bottom = above(sections), below(sections)
+        return top / bottom if top is not None and bottom else None
+
+    return measure
+
+
+_SPEED = _figure("throughput", "events_per_second")
+
+REQUIREMENTS = (
+    Requirement(
+        "one worker sustains at least 150 000 events/s into durable raw rows and totals, dedup on",
+        "events/s", 150_000, is_minimum=True, measure=_SPEED,
+    ),
+    Requirement(
+        "at least 20 times a plain per-event Bytewax flow with SET NX",
+        "times", 20, is_minimum=True,
+        measure=_ratio(_SPEED, _figure("plain_flow", "events_per_second")),
+    ),
+    Requirement(
+        "at least 0.4 of consume-and-decode alone",
+        "of it", 0.4, is_minimum=True,
+        measure=_ratio(_SPEED, _figure("decode_alone", "events_per_second")),
+    ),
+    Requirement(
+        "Redis at most 32 bytes per event in the window",
+        "bytes", 32, is_minimum=False, measure=_figure("throughput", "redis_bytes_per_event"),
+    ),
+    Requirement(
+        "worker memory below 1024 MiB with a million active (customer, meter) keys",
+        "MiB", 1024, is_minimum=False, measure=_figure("keys", "worker_peak_memory"),
+    ),
+    Requirement(
+        "produce-to-queryable p99 below 2 s at 20 000 events/s",
+        "s", 2, is_minimum=False, measure=_figure("latency", "p99"),
+    ),
+)  # fmt: skip

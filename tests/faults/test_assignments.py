@@ -1,0 +1,67 @@
+"""Partitions that a worker gets, and workers that get none."""
+
+from __future__ import annotations
+
+from conftest import Deploy
+from confluent_kafka.admin import AdminClient, NewPartitions
+from harness import Deployment
+from own_events import counted, usage
+from worker_process import wait_for
+
+
+def test_case_04_a_partition_without_a_committed_offset_is_read_from_its_start(
+    deploy: Deploy,
+) -> None:
+    deployment = deploy(events=6_000)
+    deployment.produce()
+    assert deployment.group.committed() == {}
+
+    deployment.start_worker()
+    deployment.assert_exact()
+
+
+def test_case_04_a_partition_that_was_added_while_events_came_in_is_read_from_its_start(
+    deploy: Deploy,
+) -> None:
+    deployment = deploy(events=1, partitions=1)
+    worker = deployment.start_worker(kafka={"topic.metadata.refresh.interval.ms": 1000})
+    worker.wait_ready()
+    deployment.send([(0, usage(f"old-{n}", "grown")) for n in range(50)])
+
+    _add_partitions(deployment, 3)
+    for number in range(20):
+        deployment.send([(p, usage(f"new-{number}-{p}", "grown")) for p in (1, 2, 0)])
+    wait_for("the new partitions to be held", lambda: worker.held == 3)
+
+    deployment.wait_drained()
+    assert counted(deployment, "grown") == 50 + 60
+    deployment.assert_verified()
+
+
+def test_case_19_a_worker_without_a_partition_is_not_ready_and_soon_not_healthy(
+    deploy: Deploy,
+) -> None:
+    deployment = deploy(events=2_000, partitions=1)
+    busy = deployment.start_worker()
+    deployment.wait_shared(busy)
+    spare = deployment.start_worker(unassigned_s=4)
+    wait_for("the spare to join", lambda: "no partition assigned yet" in spare.page("/readyz").text)
+
+    assert spare.page("/readyz").status == 503
+    assert spare.page("/healthz").status == 200
+    wait_for("the spare to be unhealthy", lambda: spare.page("/healthz").status == 503)
+    assert "no partition assigned for" in spare.page("/healthz").text
+    assert busy.page("/healthz").status == busy.page("/readyz").status == 200
+
+    busy.stop()
+    spare.wait_ready()
+    assert spare.page("/healthz").status == 200
+    deployment.produce()
+    deployment.assert_exact()
+
+
+def _add_partitions(deployment: Deployment, total: int) -> None:
+    admin = AdminClient({"bootstrap.servers": deployment.addresses["KAFKA_BOOTSTRAP_SERVERS"]})
+    wanted = [NewPartitions(deployment.topic, total)]
+    admin.create_partitions(wanted)[deployment.topic].result()
+    wait_for("the partitions to be there", lambda: len(deployment.group.ends()) == total)

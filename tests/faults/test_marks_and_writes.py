@@ -1,0 +1,79 @@
+"""An event is marked as seen in one store and written to another: any crash in between is exact.
+
+The mark of this pipeline is a claim in Redis that names its owner's coordinate; it is taken before
+the write. So "between write and mark" is a mark that was lost after the write.
+"""
+
+from __future__ import annotations
+
+import pytest
+from conftest import Deploy
+from harness import Deployment
+from own_events import counted, duplicates, total, usage
+
+_CUSTOMERS = 40
+
+
+def test_case_01_an_event_that_was_marked_and_not_written_counts_once_when_the_client_retries(
+    deploy: Deploy,
+) -> None:
+    deployment = _crashed(deploy, kill_before="1:1")
+    assert all(counted(deployment, name) == 0 for name in _names())
+
+    deployment.send(_copies())
+    deployment.start_worker()
+
+    _assert_each_once(deployment)
+
+
+def test_case_02_killed_between_mark_and_write(deploy: Deploy) -> None:
+    deployment = _crashed(deploy, kill_before="1:1")
+    assert deployment.accounted() == 0
+
+    deployment.start_worker()
+
+    deployment.send(_copies())
+    _assert_each_once(deployment)
+
+
+@pytest.mark.parametrize(
+    ("kill_before", "written"),
+    [("2:1", "raw"), ("3:1", "raw and totals"), ("4:1", "all but the commit")],
+)
+def test_case_02_killed_between_write_and_mark(
+    deploy: Deploy, kill_before: str, written: str
+) -> None:
+    deployment = _crashed(deploy, kill_before=kill_before)
+    assert sum(counted(deployment, name) for name in _names()) == _CUSTOMERS, written
+
+    deployment.stack.service("redis").wipe()
+    # The copy waits on another partition, which may be read first.
+    deployment.send(_copies())
+    deployment.start_worker()
+
+    _assert_each_once(deployment)
+
+
+def _crashed(deploy: Deploy, *, kill_before: str) -> Deployment:
+    """A worker was killed in the flush that held one event of each customer, in partition 0."""
+    deployment = deploy(events=1, partitions=2)
+    deployment.send([(0, usage("work-1", name, quantity="2.5")) for name in _names()])
+    deployment.start_worker(kill_before=kill_before).wait_killed()
+    return deployment
+
+
+def _copies() -> list[tuple[int, bytes]]:
+    """The client retries, and its retry goes to another partition."""
+    return [(1, usage("work-1", name, quantity="2.5")) for name in _names()]
+
+
+def _names() -> list[str]:
+    return [f"customer-{number}" for number in range(_CUSTOMERS)]
+
+
+def _assert_each_once(deployment: Deployment) -> None:
+    deployment.wait_drained()
+    for name in _names():
+        assert (counted(deployment, name), total(deployment, name)) == (1, 2.5)
+        assert len(duplicates(deployment, name)) == 1
+    deployment.assert_verified()
