@@ -77,6 +77,5 @@ class Accountant:
         self._flusher.poll()
 
 
-
 def _is_of(source: Source, stream: str, partition: int) -> bool:
     return (source.stream, source.partition) == (stream, partition)

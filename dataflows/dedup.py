@@ -1,9 +1,9 @@
 """Which events of a batch count: first occurrences and replays of them, in log order.
 
-    1  what the ledger has absorbed is left out, before it may claim anything
-    2  what occurred before the dedup memory begins is looked up in raw history
-    3  the rest claims its identity: first and own go on, duplicates and conflicts do not
-    4  of those that go on, each distinct value of a unique-count meter claims in the same way
+1  what the ledger has absorbed is left out, before it may claim anything
+2  what occurred before the dedup memory begins is looked up in raw history
+3  the rest claims its identity: first and own go on, duplicates and conflicts do not
+4  of those that go on, each distinct value of a unique-count meter claims in the same way
 """
 
 from collections.abc import Callable, Sequence
@@ -103,7 +103,7 @@ class Deduplicator:
             for i, period in zip(positions.tolist(), periods, strict=True)
         ]
         words = np.frombuffer(
-            b"".join(value_identity(self._seed, *key) for key in keys), np.uint64
+            b"".join(value_identity(self._seed, key) for key in keys), np.uint64
         ).reshape(-1, 2)
         answers = self._ask(
             batch, positions, words, digests=np.zeros(len(keys), np.uint32),

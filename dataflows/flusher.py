@@ -32,9 +32,10 @@ class Flusher:
         events_max: int, wait_ms: Callable[[], int], is_current: Callable[[Source], bool],
         executor: Executor | None = None,
     ) -> None:  # fmt: skip
-        """`wait_ms` tells how long the oldest event may wait now (longer while catching up);
-        `is_current` whether this worker still holds an assignment. `executor` writes, one flush
-        at a time; a thread by default.
+        """Gather for `sink`; `executor` writes, one flush at a time (a thread by default).
+
+        `wait_ms` tells how long the oldest event may wait now, longer while catching up;
+        `is_current` whether this worker still holds an assignment.
         """
         self._ledger = ledger
         self._sink = sink

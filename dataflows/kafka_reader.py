@@ -8,10 +8,16 @@ never decides by itself: offsets are neither stored nor reset automatically.
 from collections.abc import Callable
 from typing import Any
 
-from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, Message
+from confluent_kafka import (
+    OFFSET_INVALID,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicCollection,
+)
 from confluent_kafka import TopicPartition as Place
 from confluent_kafka.admin import AdminClient, ConfigResource
-from confluent_kafka import TopicCollection
 
 from dataflows.assignments import Assignments
 from dataflows.resume import LogRange, resume_offset

@@ -118,10 +118,8 @@ class Ledger:
             else:
                 _fold(unit, cell, quantity, moment, batch.identities[i].tobytes(),
                       counted=i not in left_out)  # fmt: skip
-            if moment > cell.last_us:
-                cell.last_us = moment
-            if moment < cell.first_us:
-                cell.first_us = moment
+            cell.last_us = max(cell.last_us, moment)
+            cell.first_us = min(cell.first_us, moment)
             cell.events += 1
         for i in chosen[late].tolist():
             unit = plan.units[i]
@@ -132,7 +130,7 @@ class Ledger:
 
     def skip(self, plan: LedgerPlan) -> None:
         """The plan leaves, applied or (its partition was handed over) not."""
-        assert self._in_flight and self._in_flight[0] is plan, "plans leave as loaded"
+        assert next(iter(self._in_flight), None) is plan, "plans leave as loaded"
         self._in_flight.popleft()
 
     def cut(self) -> tuple[int, dict[Source, TotalColumns]]:

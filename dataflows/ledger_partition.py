@@ -8,7 +8,6 @@ from metering.batch import Source
 from metering.totals import StoredPartition, TotalColumns, TotalsStore, UnitKey, WindowKey
 
 
-
 class PartitionLedger:
     """Units of one source partition. A newer assignment starts with a new one."""
 

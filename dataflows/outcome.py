@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import msgspec
 import numpy as np
@@ -64,11 +65,7 @@ def gaps_of(raw: RawBatch) -> list[tuple[int, int]]:
     if raw.next_offset - raw.first_offset == len(raw.offsets):
         return []
     borders = [raw.first_offset - 1, *raw.offsets, raw.next_offset]
-    return [
-        (before + 1, after)
-        for before, after in zip(borders, borders[1:], strict=False)
-        if after > before + 1
-    ]
+    return [(before + 1, after) for before, after in pairwise(borders) if after > before + 1]
 
 
 def _events(decided: Decided, late: NDArray[np.bool_], before: list[int]) -> pa.RecordBatch:

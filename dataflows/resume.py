@@ -13,9 +13,7 @@ class LogRange:
     high: int
 
 
-def resume_offset(
-    name: str, *, committed: int | None, durable: int | None, log: LogRange
-) -> int:
+def resume_offset(name: str, *, committed: int | None, durable: int | None, log: LogRange) -> int:
     """The offset to read next.
 
     `committed` is the group's offset, `durable` the next offset after what ClickHouse holds; None

@@ -78,8 +78,9 @@ class UsageReader:
             if source is None:
                 continue  # taken away within the poll; its next owner reads it
             records = self._records(source, list(group))
-            for at in range(0, len(records), self._events_max):
-                batches.append(self._batch(source, records[at : at + self._events_max]))
+            size = self._events_max
+            cuts = [records[at : at + size] for at in range(0, len(records), size)]
+            batches.extend(self._batch(source, cut) for cut in cuts)
         return batches
 
     def _records(self, source: Source, messages: list[Message]) -> list[Message]:
@@ -112,9 +113,7 @@ class UsageReader:
         following = offsets[-1] + 1
         self._reader.positions[source] = following
         values = list(map(Message.value, records))
-        return RawBatch(
-            source, offsets, [stamp[1] for stamp in stamps], values, first, following
-        )
+        return RawBatch(source, offsets, [stamp[1] for stamp in stamps], values, first, following)
 
 
 def _partition(message: Message) -> int:

@@ -22,6 +22,7 @@ COORDINATE_BYTES = 9
 CLAIM_BYTES = BUCKET_BYTES + FIELD_BYTES + VALUE_BYTES
 
 _INDEX_BITS = 10
+_PARTITION_MAX = 4095
 _OFFSET_MASK = (1 << 46) - 1
 
 
@@ -68,12 +69,12 @@ def unpack_owners(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Partition (-1 if of another stream), offset and index from values of shape (n, 12).
 
-    A partition is recognised up to 4095 of the asker's own stream.
+    A partition is recognised up to `_PARTITION_MAX` of the asker's own stream.
     """
     n = len(values)
     source = values[:, 0].astype(np.int64) | (values[:, 1].astype(np.int64) << 8)
     partition = (source - stream_number(stream)) & 0xFFFF
-    partition[partition > 4095] = -1
+    partition[partition > _PARTITION_MAX] = -1
     wide = np.zeros((n, 8), np.uint8)
     wide[:, :7] = values[:, 2:9]
     place = wide.view("<u8").reshape(n).astype(np.int64)

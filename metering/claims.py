@@ -53,7 +53,7 @@ class ClaimAnswers:
     owner_indexes: NDArray[np.int64]
 
 
-class CoverageMoved(Exception):  # noqa: N818 - not an error: the asker looks again
+class CoverageMoved(Exception):
     """The memory has moved on to a newer generation than the asker knew."""
 
 

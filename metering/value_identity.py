@@ -3,14 +3,15 @@
 import xxhash
 
 
-def value_identity(
-    seed: int, customer_id: str, meter: str, group: str, period_start: int, value: str
-) -> bytes:
-    """16 bytes for a value of a (customer, meter, group) in the period that starts then.
+#: Customer, meter, group, start of the billing period (Unix seconds), value.
+ValueKey = tuple[str, str, str, int, str]
 
-    `seed` is `identity_seed`; parts are length-prefixed. The first letter keeps it apart from
-    the identities of events.
+
+def value_identity(seed: int, key: ValueKey) -> bytes:
+    """16 bytes for a distinct value; `seed` is `identity_seed`.
+
+    Parts are length-prefixed. The first letter keeps it apart from the identities of events.
     """
-    parts = (customer_id, meter, group, str(period_start), value)
+    parts = (key[0], key[1], key[2], str(key[3]), key[4])
     text = "v" + "".join(f"{len(part)}:{part}" for part in parts)
     return xxhash.xxh3_128_digest(text.encode(), seed)

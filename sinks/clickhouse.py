@@ -5,7 +5,7 @@ is left to them. The client sends an INSERT again by itself when a connection di
 all tables are keyed, which makes that harmless.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -103,7 +103,7 @@ def insert_arrow(client: Client, table: str, rows: pa.Table) -> None:
         )
 
 
-def _arrow_stream(rows: pa.Table) -> Iterator[memoryview]:
+def _arrow_stream(rows: pa.Table) -> Generator[Any, None, None]:
     """The rows in Arrow's stream format, a batch at a time; the server joins them to one block.
 
     One large body would be copied, and its pages touched, once more. A stream also cannot be sent

@@ -16,12 +16,19 @@ from redis.retry import Retry
 from metering.errors import DedupMemoryLost, DependencyDown
 
 #: Replies that mean "not now": loading after a restart, a script running, no memory left.
-_NOT_NOW = ("LOADING", "BUSY", "OOM", "MASTERDOWN", "CLUSTERDOWN", "READONLY", "MISCONF", "TRYAGAIN")
+_NOT_NOW = (
+    "LOADING",
+    "BUSY",
+    "OOM",
+    "MASTERDOWN",
+    "CLUSTERDOWN",
+    "READONLY",
+    "MISCONF",
+    "TRYAGAIN",
+)
 
 
-def connect_redis(
-    url: str, *, run: str | None = None, timeout_s: float = 5.0
-) -> redis.Redis:
+def connect_redis(url: str, *, run: str | None = None, timeout_s: float = 5.0) -> redis.Redis:
     """A client that raises on the first broken connection instead of sending again.
 
     With `run`, every new connection first checks that the server is still that run of it, and

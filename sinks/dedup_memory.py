@@ -48,7 +48,9 @@ class MemoryLayout:
         return f"{self.prefix}:{{d{shard}}}"
 
     @classmethod
-    def planned(cls, prefix: str, *, shards: int, events_max: int, window: timedelta) -> "MemoryLayout":
+    def planned(
+        cls, prefix: str, *, shards: int, events_max: int, window: timedelta
+    ) -> "MemoryLayout":
         """Enough buckets for `events_max` events in one generation."""
         return cls(prefix, shards, max(1, events_max // BUCKET_ENTRIES // shards), window)
 
@@ -127,9 +129,7 @@ class RedisDedupMemory:
         """Ask the home shard, which every assignment reaches first."""
         fields = [assignment_field(source.stream, source.partition) for source in sources]
         with redis_errors("checking assignments before a write"):
-            held: Any = self._client.hmget(
-                self._layout.state_key(0), ["marker", "newest", *fields]
-            )
+            held: Any = self._client.hmget(self._layout.state_key(0), ["marker", "newest", *fields])
         if held[0] != self._marker.encode():
             raise DedupMemoryLost(self._lost())
         self._require_remembered(int(held[1] or 0))

@@ -52,13 +52,14 @@ def restore_from_raw(
         condition = "ingested_at >= (SELECT max(ingested_at) FROM usage_events) - %(tail)s"
         parameters["tail"] = int(settings.dedup_tail.total_seconds())
     count = 0
-    with clickhouse_errors("reading raw history to rebuild the dedup memory"):
-        with client.query_arrow_stream(
-            _SELECT.format(condition=condition), parameters=parameters, use_strings=True,
-        ) as stream:  # fmt: skip
-            for block in stream:
-                count += restorer.restore(block)
-                keep_lock(count)
+    query = _SELECT.format(condition=condition)
+    with (
+        clickhouse_errors("reading raw history to rebuild the dedup memory"),
+        client.query_arrow_stream(query, parameters=parameters, use_strings=True) as stream,
+    ):
+        for block in stream:
+            count += restorer.restore(block)
+            keep_lock(count)
     return count
 
 
@@ -85,7 +86,7 @@ class _Restorer:
             for partition in pc.unique(partitions).to_pylist():
                 rows = of_stream.filter(pc.equal(partitions, partition))
                 self._restore_rows(Source(stream, partition, 0), rows)
-        return table.num_rows
+        return int(table.num_rows)
 
     def _restore_rows(self, source: Source, rows: pa.Table) -> None:
         raw = b"".join(rows.column("identity").to_pylist())
@@ -112,18 +113,20 @@ class _Restorer:
         columns = [rows.column(name).to_pylist() for name in names]
         return [
             value_identity(
-                self._seed, customer, meter, group, period,
-                orjson.loads(dimensions)[self._dimensions[meter]],
+                self._seed,
+                (customer, meter, group, period, orjson.loads(text)[self._dimensions[meter]]),
             )
-            for customer, meter, group, dimensions, period in zip(*columns, periods, strict=True)
-        ]  # fmt: skip
+            for customer, meter, group, text, period in zip(*columns, periods, strict=True)
+        ]
 
     def _send(
         self, source: Source, rows: pa.Table, identities: NDArray[np.uint64],
         digests: NDArray[np.uint32],
     ) -> None:  # fmt: skip
         record_ms = rows.column("record_time").cast(pa.timestamp("ms", tz="UTC")).cast(pa.int64())
-        windows = record_ms.combine_chunks().to_numpy(zero_copy_only=False) // self._layout.window_ms
+        windows = (
+            record_ms.combine_chunks().to_numpy(zero_copy_only=False) // self._layout.window_ms
+        )
         windows = np.clip(windows, max(self._newest - 1, 0), self._newest)
         claims = Claims(
             source, identities, _numbers(rows, "offset"), _numbers(rows, "index"), digests, 0

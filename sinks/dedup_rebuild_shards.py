@@ -19,9 +19,7 @@ _KEYS_PER_CALL = 1000
 class RebuildShards:
     """Raises `DependencyDown` from any call once another rebuilder has started."""
 
-    def __init__(
-        self, server: redis.Redis, layout: MemoryLayout, token: str
-    ) -> None:
+    def __init__(self, server: redis.Redis, layout: MemoryLayout, token: str) -> None:
         """`token` names this rebuild."""
         self.layout = layout
         self._server = server

@@ -66,4 +66,3 @@ class ClickHouseHistory:
                     owner[0], owner[1], owner[2], owner[3], digest=0
                 )
         return found
-

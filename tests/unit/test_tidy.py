@@ -41,7 +41,6 @@ LONG_LINES: dict[str, int] = {
     "tests/integration/test_rejects.py": 1,
     "tests/integration/test_verify.py": 4,
     "tests/simulation/simulator/run.py": 2,
-    "tests/simulation/simulator/worker_model.py": 1,
 }
 #: Functions with more than `PARAMETERS_MAX` parameters: constructors and commands.
 MANY_PARAMETERS: dict[str, int] = {

@@ -134,7 +134,7 @@ class Adopter:
             if row.meter == "m_unique" and row.counted:
                 month = month_of(row.occurred_us)
                 key = (row.customer, row.meter, row.group, month, value_of(row))
-                claims.append((value_identity(SEED, *key), 0))
+                claims.append((value_identity(SEED, key), 0))
             for identity, digest in claims:
                 if identity[0] % SHARDS == shard:
                     self._redis.claim_one(shard, window, identity, (*owner, digest))

@@ -97,21 +97,27 @@ class ClickHouseServer:
         self.totals_are_torn = False
         self.totals_are_added = False
 
-    def insert(self, table: str, rows: list[Any]) -> None:
-        """Store a block, with whatever goes wrong on the way."""
+    def insert(self, table: str, rows: list[Any], on_land: Callable[[str], None]) -> None:
+        """Store a block, with whatever goes wrong on the way; `on_land` hears when it lands."""
+
+        def land() -> None:
+            on_land(table)
+            self._apply(table, rows)
+
         turns = self._turns
         if turns.strikes("insert_refused"):
             raise DependencyDown(table)
         torn = self._torn(table, rows)
         if torn is not None and turns.strikes("insert_torn"):
+            on_land(table)
             self._apply(table, torn)
             raise DependencyDown(table)
         if turns.strikes("insert_late"):
-            turns.land_later(lambda: self._apply(table, rows))
+            turns.land_later(land)
             raise DependencyDown(table)
-        self._apply(table, rows)
+        land()
         if turns.strikes("insert_twice"):
-            turns.land_later(lambda: self._apply(table, rows))
+            turns.land_later(land)
         if turns.strikes("insert_reply_lost"):
             raise DependencyDown(table)
 
@@ -177,19 +183,18 @@ class SimClient:
     """Stands where the sink has a clickhouse-connect client."""
 
     def __init__(
-        self, turns: Turns, server: ClickHouseServer, *, on_write: Callable[[str], None]
+        self, turns: Turns, server: ClickHouseServer, *, on_land: Callable[[str], None]
     ) -> None:
-        """`on_write` is called with the table whenever an insert reaches the server."""
+        """`on_land` is called with the table whenever an insert of this worker lands."""
         self._turns = turns
         self._server = server
-        self._on_write = on_write
+        self._on_land = on_land
 
     def insert(self, table: str, rows: pa.Table) -> None:
         """One block. Raises `DependencyDown` when it is unknown whether it landed."""
 
         def round_trip() -> None:
-            self._on_write(table)
-            self._server.insert(table, _READERS[table](rows.combine_chunks()))
+            self._server.insert(table, _READERS[table](rows.combine_chunks()), self._on_land)
 
         self._turns.call(round_trip)
 

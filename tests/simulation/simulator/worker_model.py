@@ -85,7 +85,7 @@ class Process:
             in_flight_max=rng.choice([1, 4]), executor=self.claimer,
         )  # fmt: skip
         sink = servers.parts.sink(
-            SimClient(turns, servers.clickhouse, on_write=self._note_slip),  # type: ignore[arg-type]
+            SimClient(turns, servers.clickhouse, on_land=self._note_slip),  # type: ignore[arg-type]
             self.memory, self, self, still_ours=self._is_current,
         )  # fmt: skip
         wait_ms = rng.choice([lambda: 0, lambda: 2000])
