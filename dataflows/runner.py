@@ -71,7 +71,7 @@ class Runner:
         Returns whether everything read was written; else the next worker reads it again.
         """
         wait_s = _WAIT_S_FIRST
-        _tune_memory()
+        tune_memory()
         is_drained = True
         while not self._stop.is_set():
             began = time.monotonic()
@@ -88,10 +88,7 @@ class Runner:
         return is_drained
 
     def _run_once(self) -> None:
-        client = connect_clickhouse(self._settings)
-        stream = Progress(client).live_stream(
-            self._settings.events_topic, topic_id(self._settings), accepted=self._accept_topic
-        )
+        stream = open_stream(self._settings, accepted=self._accept_topic)
         worker = Worker(
             self._settings, self._catalog, stream, self._health,
             is_stopping=self._stop.is_set, accepted_gaps=self._accepted_gaps,
@@ -110,8 +107,20 @@ class Runner:
             done.set()
             observer.join(timeout=10)
             worker.close()
-            client.close()
             gc.collect()
+
+
+def open_stream(settings: Settings, *, accepted: str | None = None) -> str:
+    """Name of the stream to read, once its topic is fit for it.
+
+    Raises `TopicUnfit` (unless the id of a topic created again is `accepted`), `DependencyDown`.
+    """
+    client = connect_clickhouse(settings)
+    try:
+        identity = topic_id(settings)
+        return Progress(client).live_stream(settings.events_topic, identity, accepted=accepted)
+    finally:
+        client.close()
 
 
 def run_flow(flow: Dataflow) -> None:
@@ -127,7 +136,7 @@ def _observe(observe: Callable[[], None], done: threading.Event) -> None:
             log.warning("observing: %s", error)
 
 
-def _tune_memory() -> None:
+def tune_memory() -> None:
     """Leave memory to reference counts, and keep large blocks instead of returning them.
 
     Scanning a million ledger units over and over costs a third of the worker's time, and the

@@ -71,7 +71,7 @@ class UsageReader:
 
     def _batches(self, messages: list[Message]) -> list[RawBatch]:
         sources = {source.partition: source for source in self._held()}
-        batches = []
+        batches: list[RawBatch] = []
         by_partition = sorted(messages, key=_partition)
         for partition, group in groupby(by_partition, key=_partition):
             source = sources.get(partition)

@@ -75,34 +75,39 @@ class Worker:
     def __init__(
         self, settings: Settings, catalog: Catalog, stream: str, health: Health, *,
         is_stopping: Callable[[], bool], accepted_gaps: dict[int, int] | None = None,
+        fails_loudly: bool = False,
     ) -> None:  # fmt: skip
-        """Connect, and adopt the dedup memory. Raises `DependencyDown`."""
+        """Connect, and adopt the dedup memory. Raises `DependencyDown`.
+
+        With `fails_loudly` an error is raised into the engine, which then aborts; without, the
+        flow just ends and `failure` holds it.
+        """
         self._settings = settings
         self._stream = stream
         self._health = health
         self._is_stopping = is_stopping
         self._accepted_gaps = accepted_gaps
-        self._reads = connect_clickhouse(settings)
-        self._writes = connect_clickhouse(settings)
-        self._memory = adopt_memory(settings, connect_clickhouse(settings), catalog)
+        self._fails_loudly = fails_loudly
+        # One client for each thread: the flow's, the claims', the flushes'.
+        self._clients = [connect_clickhouse(settings) for _ in range(3)]
+        reads, looks_up, writes = self._clients
+        self._memory = adopt_memory(settings, reads, catalog)
         self._assignments = Assignments()
         self._kafka: KafkaReader | None = None
         self._reader: UsageReader | None = None
         self.failure: BaseException | None = None
         self._is_done = False
         self._decoder = Decoder(catalog, settings)
-        self._ledger = Ledger(
-            catalog, ClickHouseTotals(self._reads), units_max=settings.ledger_units_max
-        )
+        self._ledger = Ledger(catalog, ClickHouseTotals(reads), units_max=settings.ledger_units_max)
         seed = identity_seed(settings.identity_key.get_secret_value())
-        history = ClickHouseHistory(connect_clickhouse(settings))
+        history = ClickHouseHistory(looks_up)
         is_current = self._assignments.is_current
         self._claims = ClaimQueue(
             Deduplicator(catalog, self._memory, history, seed), is_current,
             in_flight_max=settings.claims_in_flight_max,
         )  # fmt: skip
         self._sink = UsageSink(
-            self._writes, self._memory, self,
+            writes, self._memory, self,
             KafkaRejectedTopic(kafka_config(settings), settings.rejected_topic),
             still_ours=is_current, before_step=_stop_before_step(),
         )  # fmt: skip
@@ -115,7 +120,7 @@ class Worker:
             self._ledger, watermarks, self._flusher, is_current=is_current,
             on_outcome=self._count,
         )  # fmt: skip
-        self._progress = Progress(self._reads)
+        self._progress = Progress(reads)
 
     def spent(self, stage: str, seconds: float) -> None:
         """A stage took so long."""
@@ -123,6 +128,8 @@ class Worker:
 
     def read(self) -> list[RawBatch | Tick]:
         """Step `source`. Raises `StopIteration` after the last tick, or when a step failed."""
+        if self.failure is not None and self._fails_loudly:
+            raise self.failure
         if self.failure is not None or self._is_done:
             raise StopIteration
         return self._read(None)
@@ -198,8 +205,8 @@ class Worker:
         if self._kafka is not None:
             self._kafka.close()
         self._memory.close()
-        self._reads.close()
-        self._writes.close()
+        for client in self._clients:
+            client.close()
 
     def _join(self) -> UsageReader:
         self._kafka = KafkaReader(

@@ -2,7 +2,6 @@
 
 import xxhash
 
-
 #: Customer, meter, group, start of the billing period (Unix seconds), value.
 ValueKey = tuple[str, str, str, int, str]
 

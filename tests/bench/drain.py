@@ -6,8 +6,8 @@ import time
 from dataclasses import dataclass
 
 from bench import Bench, Load
-from cpu import CpuReading, peak_memory_bytes, read_cpu
 from figures import Section
+from processes import CpuReading, memory_bytes, peak_memory_bytes, read_cpu
 from rich.console import Console
 from worker import BenchWorker
 
@@ -32,6 +32,7 @@ class _Moment:
 
     cpu: CpuReading
     samples: dict[str, float]
+    memory_bytes: int
 
     def stage_s(self, stage: str) -> float:
         return self.samples.get(_STAGE.format(stage), 0.0)
@@ -86,6 +87,10 @@ def add_figures(section: Section, drained: Drained, events: int) -> None:
     )  # fmt: skip
     section.add("seconds", drained.seconds, "s")
     section.add("worker_peak_memory", drained.peak_memory_bytes / 2**20, "MiB", "VmHWM")
+    section.add(
+        "worker_memory_growth", (drained.last.memory_bytes - drained.first.memory_bytes) / 2**20,
+        "MiB", f"from {drained.first.memory_bytes / 2**20:,.0f} before the first event to the end",
+    )  # fmt: skip
     section.add("ledger_units", drained.units, "units", "(customer, meter, group, period) held")
     used = drained.last.cpu.since(drained.first.cpu)
     spent = sum(used.processes.values())
@@ -114,12 +119,22 @@ def _add_stages(section: Section, drained: Drained) -> None:
     first, last = drained.first.samples, drained.last.samples
     flush = last.get(_FLUSH_S, 0.0) - first.get(_FLUSH_S, 0.0)
     section.add("flush", 100 * flush / drained.seconds, "% of time", "beside the dataflow")
-    count = last.get("meterline_flush_seconds_count", 0.0)
-    section.add("flushes", int(count), "", f"{flush / max(count, 1):.2f} s each on average")
+    add_flushes(section, last)
+
+
+def add_flushes(section: Section, samples: dict[str, float]) -> None:
+    """How many flushes a worker made since it started, and how long one takes."""
+    count = samples.get("meterline_flush_seconds_count", 0.0)
+    mean_s = samples.get(_FLUSH_S, 0.0) / max(count, 1)
+    section.add("flushes", int(count), "", f"{mean_s:.2f} s each on average")
 
 
 def _cores(seconds: float, used: CpuReading) -> str:
     return f"{seconds / used.at_s:.2f} cores"
+
+
+def _moment(worker: BenchWorker, pids: dict[str, int], samples: dict[str, float]) -> _Moment:
+    return _Moment(read_cpu(pids, worker.pid), samples, memory_bytes(worker.pid))
 
 
 def _first_event(worker: BenchWorker, pids: dict[str, int]) -> _Moment:
@@ -127,7 +142,7 @@ def _first_event(worker: BenchWorker, pids: dict[str, int]) -> _Moment:
     deadline = time.monotonic() + _STUCK_S
     before: _Moment | None = None
     while True:
-        moment = _Moment(read_cpu(pids, worker.pid), worker.metrics())
+        moment = _moment(worker, pids, worker.metrics())
         if moment.stage_s("decode") > 0:
             return before or moment
         if moment.samples:
@@ -146,7 +161,7 @@ def _last_durable(worker: BenchWorker, pids: dict[str, int], events: int) -> _Mo
             samples = worker.metrics()
             found = int(samples.get(_DURABLE, durable))
             if found >= events:
-                return _Moment(read_cpu(pids, worker.pid), samples)
+                return _moment(worker, pids, samples)
             if found != durable:
                 durable, changed = found, time.monotonic()
                 progress.update(task, completed=durable)

@@ -13,11 +13,12 @@ from decimal import Decimal
 
 import numpy as np
 from bench import Bench
-from cpu import peak_memory_bytes, read_cpu
 from deployment import PARTITIONS, Deployment
+from drain import add_flushes
 from exactness import check_exact
 from figures import Section
 from open_loop import TICK_S, OpenLoop, Probe
+from processes import peak_memory_bytes, read_cpu
 from worker import BenchWorker
 
 from loadtest.outcome import Outcome, Total, TotalKey
@@ -90,6 +91,7 @@ def measure_latency(bench: Bench, section: Section) -> None:
         if watcher.failure is not None:
             raise watcher.failure
         section.add("worker_peak_memory", peak_memory_bytes(worker.pid) / 2**20, "MiB", "VmHWM")
+        add_flushes(section, worker.metrics())
         worker.stop()
     counted = [probe for probe in loop.probes if probe.after_s >= sizes.latency_warm_up_s]
     _add_figures(section, counted, watcher, loop)

@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import gc
 import json
-import subprocess
-import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import clickhouse_connect
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import ClickHouseError
 from kafka_group import KafkaGroup
-from worker_process import PATIENCE_S, WorkerProcess, wait_for
+from typer.testing import CliRunner
+from worker_process import WorkerProcess, wait_for
 
+from cli.main import app
 from deploy.localstack.stack import LocalStack
 from loadtest.catalog import write_catalog
 from loadtest.clickhouse import ClickHouse, database_of
@@ -36,7 +38,6 @@ from loadtest.workload import Workload
 from metering.settings import Settings, load_settings
 from sinks.migrate import migrate
 
-_REPOSITORY = Path(__file__).resolve().parents[2]
 #: Small batches and flushes, so that a small load is many of them; the shortest session that a
 #: broker allows, so that a dead worker's partitions move soon.
 _WORKER = {
@@ -46,7 +47,7 @@ _WORKER = {
     "METERLINE_FLUSH_WAIT": "PT0.1S",
     "METERLINE_FLUSH_WAIT_BEHIND": "PT0.1S",
 }
-_KAFKA = {"session.timeout.ms": 6000, "log_level": 3}
+_KAFKA = {"session.timeout.ms": 3000, "heartbeat.interval.ms": 500, "log_level": 3}
 
 
 class Deployment:
@@ -76,6 +77,7 @@ class Deployment:
         write_catalog(folder / "catalog", Population(plan.customers), now)
         self.workload = Workload(seed, plan, now)
         self._messages = iter(self.workload)
+        self._local = threading.local()
 
     @property
     def settings(self) -> Settings:
@@ -142,19 +144,21 @@ class Deployment:
         *arguments: str,
         kill_before: str | None = None,
         freeze_before: str | None = None,
+        fail: str | None = None,
         unassigned_s: float | None = None,
         kafka: Mapping[str, int] | None = None,
     ) -> WorkerProcess:
         """Start a worker.
 
         `kill_before` ("2:3") and `freeze_before` ("usage_totals:3") name an exact moment at which
-        it kills or freezes itself, `unassigned_s` after how long without a partition it is
+        it kills or freezes itself, `fail` writes that fail (see `hurt_worker`), `unassigned_s` after how long without a partition it is
         unhealthy, `kafka` further properties of its Kafka client.
         """
         log = self.folder / f"worker-{len(self.workers) + 1}.log"
         faults = {
             "METERLINE_KILL_BEFORE_STEP": kill_before,
             "FAULT_FREEZE": freeze_before,
+            "FAULT_FAIL": fail,
             "FAULT_UNASSIGNED_S": unassigned_s,
         }
         own = {name: str(value) for name, value in faults.items() if value is not None}
@@ -189,14 +193,20 @@ class Deployment:
     # What came of it.
 
     def query(self, sql: str, **parameters: Any) -> Sequence[Sequence[Any]]:
-        """Rows of a query, over a connection of its own."""
-        client = clickhouse_connect.get_client(
-            dsn=self.addresses["CLICKHOUSE_URL"],
-            database=database_of(self.namespace),
-            autogenerate_session_id=False,
-        )
-        with client:
+        """Rows of a query, over a connection of the calling thread."""
+        client: Client | None = getattr(self._local, "client", None)
+        if client is None:
+            client = clickhouse_connect.get_client(
+                dsn=self.addresses["CLICKHOUSE_URL"],
+                database=database_of(self.namespace),
+                autogenerate_session_id=False,
+            )
+            self._local.client = client
+        try:
             return client.query(sql, parameters=parameters).result_rows
+        except ClickHouseError:
+            self._local.client = None
+            raise
 
     def accounted(self) -> int:
         """Events that ended in raw history, or as duplicate, reject or suppressed."""
@@ -225,7 +235,8 @@ class Deployment:
             wait_for("the log to be durable and committed", is_drained)
         except AssertionError as error:
             logs = "\n".join(f"{w.log}:\n{last_lines(w.text)}" for w in self.workers)
-            raise AssertionError(f"{error}\n{logs}") from error
+            message = f"{error}\n{logs}"
+            raise AssertionError(message) from error
 
     def assert_exact(self) -> None:
         """Everything was counted exactly once: the oracle and `meterline verify` agree."""
@@ -246,13 +257,14 @@ class Deployment:
 
     def verify(self, *arguments: str) -> tuple[int, dict[str, Any]]:
         """Exit code and findings of `meterline verify --json`."""
-        command = [sys.executable, "-m", "cli.main", "verify", "--json", *arguments]
-        environment = {**self._environment, "PYTHONPATH": str(_REPOSITORY)}
-        found = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=PATIENCE_S, check=False
-        )
-        assert found.stdout.strip().startswith("{"), found.stdout + found.stderr
-        return found.returncode, json.loads(found.stdout)
+        environment: dict[str, str | None] = {**self._environment}
+        found = CliRunner().invoke(app, ["verify", "--json", *arguments], env=environment)
+        assert found.stdout.strip().startswith("{"), f"{found.output} {found.exception!r}"
+        return found.exit_code, json.loads(found.stdout)
 
     def _clickhouse(self) -> ClickHouse:
         return ClickHouse(self.addresses["CLICKHOUSE_URL"], database_of(self.namespace))
+
+
+#: Makes a deployment for a test: `deploy(events=..., partitions=..., customers=...)`.
+Deploy = Callable[..., Deployment]

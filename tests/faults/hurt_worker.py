@@ -5,6 +5,9 @@ the insert into that table; `commit` stands for the commit of offsets. The check
 are passed by then, so that nothing but the rows themselves can keep a worker that was replaced
 meanwhile from doing harm.
 
+`FAULT_FAIL="usage_totals:before:2 watermarks:after:4"`: in the second flush with events the insert
+of totals does not arrive; in the fourth the watermarks arrive, and the answer is lost.
+
 `FAULT_UNASSIGNED_S=2`: without a partition the worker is unhealthy after 2 seconds already.
 """
 
@@ -20,55 +23,70 @@ import dataflows.health
 import dataflows.worker
 from cli.main import main
 from metering.batch import Source
+from metering.errors import DependencyDown
 from sinks.usage_sink import Committer, UsageSink
 
 
-class _Freezer:
-    """Counts flushes with events and stands still in one of them."""
+class _Faults:
+    """Counts flushes with events, and hurts some of them where they were told to be hurt."""
 
-    def __init__(self, wanted: str) -> None:
-        self._table, _, nth = wanted.partition(":")
-        self._left = int(nth or 1)
+    def __init__(self, freeze: str, fail: str) -> None:
+        table, _, nth = freeze.partition(":")
+        self._freeze = (table, int(nth or 0))
+        self._fail = set(fail.split())
+        self._flush = 0
 
-    def about_to_write(self, table: str) -> None:
+    def before(self, table: str) -> None:
+        """About to write to a table, or to `commit`."""
         if table == "usage_events":
-            self._left -= 1
-        if table == self._table and self._left == 0:
-            self._left = -1
+            self._flush += 1
+        if (table, self._flush) == self._freeze:
+            self._freeze = ("", 0)
             os.kill(os.getpid(), signal.SIGSTOP)
+        self._fail_at(f"{table}:before:{self._flush}")
+
+    def after(self, table: str) -> None:
+        """Written."""
+        self._fail_at(f"{table}:after:{self._flush}")
+
+    def _fail_at(self, place: str) -> None:
+        if place in self._fail:
+            self._fail.remove(place)
+            message = f"planted failure, {place}"
+            raise DependencyDown(message)
 
 
-class _FreezingCommitter:
-    def __init__(self, committer: Committer, freezer: _Freezer) -> None:
+class _HurtCommitter:
+    def __init__(self, committer: Committer) -> None:
         self._committer = committer
-        self._freezer = freezer
 
     def commit(self, positions: dict[Source, int]) -> None:
-        self._freezer.about_to_write("commit")
+        _FAULTS.before("commit")
         self._committer.commit(positions)
 
 
-class FreezingSink(UsageSink):
-    """The sink, with one moment at which it stands still."""
+class HurtSink(UsageSink):
+    """The sink, with faults before and after its writes."""
 
     def __init__(
         self, client: Any, store: Any, committer: Committer, topic: Any, **named: Any
     ) -> None:
-        self._freezer = _FREEZER
-        super().__init__(client, store, _FreezingCommitter(committer, _FREEZER), topic, **named)
+        super().__init__(client, store, _HurtCommitter(committer), topic, **named)
 
     def _insert(self, table: str, found: pa.Table | None) -> None:
-        if found is not None:
-            self._freezer.about_to_write(table)
+        if found is None:
+            super()._insert(table, found)
+            return
+        _FAULTS.before(table)
         super()._insert(table, found)
+        _FAULTS.after(table)
 
 
 #: One for the process: the worker inside it is built anew after every transient error.
-_FREEZER = _Freezer(os.environ.get("FAULT_FREEZE", ""))
+_FAULTS = _Faults(os.environ.get("FAULT_FREEZE", ""), os.environ.get("FAULT_FAIL", ""))
 
 if __name__ == "__main__":
-    if "FAULT_FREEZE" in os.environ:
-        dataflows.worker.UsageSink = FreezingSink  # type: ignore[misc]
+    dataflows.worker.UsageSink = HurtSink  # type: ignore[attr-defined]
     if "FAULT_UNASSIGNED_S" in os.environ:
         dataflows.health.NO_ASSIGNMENT_S = float(os.environ["FAULT_UNASSIGNED_S"])
     main()

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka import (
+    ConsumerGroupTopicPartitions,
+    KafkaError,
+    KafkaException,
+    TopicPartition,
+)
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 _TIMEOUT_S = 30.0
@@ -19,10 +24,6 @@ class KafkaGroup:
     def ends(self) -> dict[int, int]:
         """One past the last offset of each partition."""
         return self._offsets(OffsetSpec.latest())
-
-    def beginnings(self) -> dict[int, int]:
-        """The first offset that each partition still holds."""
-        return self._offsets(OffsetSpec.earliest())
 
     def committed(self) -> dict[int, int]:
         """The committed offset of each partition that has one."""
@@ -52,5 +53,11 @@ class KafkaGroup:
     def _offsets(self, spec: OffsetSpec) -> dict[int, int]:
         partitions = self._admin.list_topics(self._topic, _TIMEOUT_S).topics[self._topic].partitions
         places = {TopicPartition(self._topic, number): spec for number in partitions}
-        found = self._admin.list_offsets(places, request_timeout=_TIMEOUT_S)
-        return {place.partition: future.result().offset for place, future in found.items()}
+        while True:
+            found = self._admin.list_offsets(places, request_timeout=_TIMEOUT_S)
+            try:
+                return {place.partition: future.result().offset for place, future in found.items()}
+            except KafkaException as error:
+                # For a moment after a partition was created.
+                if error.args[0].code() != KafkaError.NOT_LEADER_FOR_PARTITION:
+                    raise

@@ -9,9 +9,7 @@ from random import Random
 from time import sleep
 
 from clickhouse_connect.driver.exceptions import ClickHouseError
-from conftest import Deploy
-from harness import Deployment
-from worker_process import wait_for
+from harness import Deploy, Deployment
 
 _DURABLE = """
 SELECT partition, uniqExact(offset) FROM
@@ -30,27 +28,18 @@ def test_case_05_the_commit_of_the_next_batch_does_not_skip_one_that_failed(
     deploy: Deploy,
 ) -> None:
     deployment = deploy(events=12_000)
-    worker = deployment.start_worker()
+    planted = (
+        "usage_events:before:2", "usage_events:after:4", "usage_totals:before:6",
+        "usage_totals:after:8", "watermarks:before:10", "commit:before:11",
+    )  # fmt: skip
+    worker = deployment.start_worker(fail=" ".join(planted))
     worker.wait_ready()
-    deployment.produce(0.3)
-    deployment.wait_drained()
-    committed = deployment.group.committed()
 
-    # From here on ClickHouse refuses the totals, and only these, with "too many parts".
-    _limit_parts(deployment, 1)
-    deployment.produce(0.6)
-    worker.wait_says("inserting")
-    deployment.produce(0.8)
-    wait_for(
-        "the worker to have tried twice",
-        lambda: worker.text.count("rows into usage_totals") >= 2,
-    )
-    assert deployment.group.committed() == committed
-    assert worker.page("/readyz").status == 503 or "usage_totals" in worker.text
-
-    _limit_parts(deployment, 3000)
-    deployment.produce()
+    with _watching(deployment) as readings, deployment.producing(over_s=6):
+        pass
     deployment.assert_exact()
+    assert [place for place in planted if place not in worker.text] == []
+    assert len(readings) > 3
 
 
 def test_case_21_no_offset_is_committed_before_its_rows_are_durable(
@@ -61,7 +50,7 @@ def test_case_21_no_offset_is_committed_before_its_rows_are_durable(
     alive = [deployment.start_worker(), deployment.start_worker()]
     deployment.wait_shared(*alive)
 
-    with _watching(deployment) as readings, deployment.producing(over_s=8):
+    with _watching(deployment) as readings, deployment.producing(over_s=6):
         sleep(random.uniform(1, 2))
         alive.pop(random.randrange(2)).kill()
         deployment.start_worker()
@@ -71,11 +60,11 @@ def test_case_21_no_offset_is_committed_before_its_rows_are_durable(
 
     deployment.assert_exact()
     assert len(readings) > 3
-    assert any(0 < sum(reading.values()) for reading in readings)
+    assert any(sum(reading.values()) > 0 for reading in readings)
 
 
 def test_case_15_the_live_view_is_exact_before_any_background_merge(deploy: Deploy) -> None:
-    deployment = deploy(events=8_000)
+    deployment = deploy(events=6_000)
     for table in ("usage_events", "usage_totals", "duplicate_events", "rejected_events"):
         deployment.query(f"SYSTEM STOP MERGES {table}")
     deployment.produce()
@@ -129,10 +118,3 @@ def _durable_before(deployment: Deployment, committed: dict[int, int]) -> dict[i
     partitions, offsets = zip(*committed.items(), strict=True)
     rows = deployment.query(_DURABLE, partitions=list(partitions), offsets=list(offsets))
     return {int(partition): int(count) for partition, count in rows}
-
-
-def _limit_parts(deployment: Deployment, parts: int) -> None:
-    deployment.query(
-        "ALTER TABLE usage_totals MODIFY SETTING"
-        f" parts_to_throw_insert = {parts}, parts_to_delay_insert = {parts}"
-    )

@@ -6,8 +6,7 @@ from random import Random
 from time import sleep
 
 import pytest
-from conftest import Deploy
-from harness import Deployment
+from harness import Deploy, Deployment
 from worker_process import wait_for
 
 STEPS = (1, 2, 3, 4)
@@ -17,7 +16,7 @@ STEPS = (1, 2, 3, 4)
 def test_a_worker_killed_before_a_write_step_changes_no_total(
     deploy: Deploy, seed: int, step: int
 ) -> None:
-    deployment = deploy(events=8_000)
+    deployment = deploy(events=6_000)
     deployment.produce()
     nth = 2 + Random(seed * 10 + step).randrange(4)
 
@@ -52,13 +51,13 @@ def test_workers_killed_at_random_moments_lose_and_double_nothing(
     deploy: Deploy, seed: int
 ) -> None:
     random = Random(seed)
-    deployment = deploy(events=40_000)
+    deployment = deploy(events=30_000)
     alive = [deployment.start_worker(), deployment.start_worker()]
     deployment.wait_shared(*alive)
 
-    with deployment.producing(over_s=12):
+    with deployment.producing(over_s=9):
         for _ in range(4):
-            sleep(random.uniform(0.5, 3))
+            sleep(random.uniform(0.5, 2.5))
             alive.pop(random.randrange(len(alive))).kill()
             alive.append(deployment.start_worker())
 

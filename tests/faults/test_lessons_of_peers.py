@@ -174,4 +174,3 @@ def _replay_all(running: Deployment) -> None:
     running.group.commit(dict.fromkeys(running.group.ends(), 0))
     running.start_worker().wait_ready()
     running.wait_drained()
-

@@ -1,23 +1,22 @@
-"""Partitions that move: workers that come and go, and workers that do not know they were replaced.
-"""
+"""Partitions that move: workers that come and go, and workers that do not know they were replaced."""
 
 from __future__ import annotations
 
 from random import Random
 from time import sleep
 
-from conftest import Deploy
+from harness import Deploy
 from worker_process import WorkerProcess, wait_for
 
 WRITES = ("usage_events", "usage_totals", "watermarks", "commit")
 
 
 def test_partitions_move_between_workers_that_come_and_go_without_a_gap(deploy: Deploy) -> None:
-    deployment = deploy(events=30_000, partitions=6)
+    deployment = deploy(events=24_000, partitions=6)
     first = deployment.start_worker()
     deployment.wait_shared(first)
 
-    with deployment.producing(over_s=14):
+    with deployment.producing(over_s=9):
         second = deployment.start_worker()
         deployment.wait_shared(first, second)
         third = deployment.start_worker()
@@ -67,11 +66,11 @@ def _wait_flushed(worker: WorkerProcess) -> None:
 def test_a_worker_suspended_at_a_random_moment_does_no_harm_when_it_wakes(
     deploy: Deploy, seed: int
 ) -> None:
-    deployment = deploy(events=30_000)
+    deployment = deploy(events=24_000)
     zombie, heir = deployment.start_worker(), deployment.start_worker()
     deployment.wait_shared(zombie, heir)
 
-    with deployment.producing(over_s=12):
+    with deployment.producing(over_s=8):
         sleep(Random(seed).uniform(1, 3))
         zombie.suspend()
         deployment.wait_shared(heir)

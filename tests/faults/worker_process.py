@@ -33,7 +33,7 @@ def wait_for(what: str, is_so: Callable[[], bool], *, patience_s: float = PATIEN
     deadline = time.monotonic() + patience_s
     while not is_so():
         assert time.monotonic() < deadline, f"waited {patience_s:.0f} s in vain for {what}"
-        time.sleep(0.1)
+        time.sleep(0.2)
 
 
 class WorkerProcess:

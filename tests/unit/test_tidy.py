@@ -30,9 +30,6 @@ LONG_LINES: dict[str, int] = {
     "dataflows/ledger_units.py": 1,
     "dataflows/source.py": 1,
     "deploy/localstack/kafka_jars.py": 1,
-    "sinks/dedup_connection.py": 1,
-    "sinks/dedup_memory.py": 1,
-    "sinks/dedup_rebuild.py": 1,
     "sinks/dedup_rebuild_shards.py": 1,
     "sinks/dedup_status.py": 1,
     "tests/bench/drain.py": 1,
@@ -54,7 +51,7 @@ MANY_POSITIONAL: dict[str, int] = {
     "dataflows": 28,
     "deploy": 1,
     "loadtest": 31,
-    "metering": 9,
+    "metering": 8,
     "sinks": 24,
 }
 

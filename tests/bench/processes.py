@@ -1,4 +1,4 @@
-"""CPU time by process: who used how much between two moments."""
+"""CPU time and memory of processes: who used how much between two moments."""
 
 from __future__ import annotations
 
@@ -53,6 +53,11 @@ def peak_memory_bytes(pid: int) -> int:
             return int(line.split()[1]) * 1024
     msg = f"process {pid} says no VmHWM"
     raise RuntimeError(msg)
+
+
+def memory_bytes(pid: int) -> int:
+    """The memory that a process holds in RAM now."""
+    return int(psutil.Process(pid).memory_info().rss)
 
 
 def _process_seconds(pid: int) -> float:
