@@ -8,6 +8,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +21,6 @@ from metering.history import History, Owner
 from metering.period import period_starts
 from metering.value_identity import value_identity
 
-#: A first copy may claim to have occurred this much after it arrived (see `future_tolerance`).
-_CLOCK_SLACK_US = 300_000_000
 #: Bits of a payload digest that a claim keeps.
 _DIGEST_MASK = 0xFFFFFF
 
@@ -47,8 +46,15 @@ class Decided:
 class Deduplicator:
     """The dedup step over a store and raw history; remembers nothing itself."""
 
-    def __init__(self, catalog: Catalog, store: DedupStore, history: History, seed: int) -> None:
-        """`seed` keys the hash of distinct values, as it does for identities."""
+    def __init__(
+        self, catalog: Catalog, store: DedupStore, history: History, seed: int, *,
+        future_tolerance: timedelta = timedelta(minutes=5),
+    ) -> None:  # fmt: skip
+        """`seed` keys the hash of distinct values, as it does for identities.
+
+        `future_tolerance` is how much before it occurred an event may have arrived.
+        """
+        self._ahead_us = future_tolerance // timedelta(microseconds=1)
         self._store = store
         self._history = history
         self._seed = seed
@@ -169,7 +175,7 @@ class Deduplicator:
         covered_us = self._store.oldest_covered_ms(record_ms) * 1000
         if covered_us <= 0:
             return []
-        old = np.flatnonzero(since_us < covered_us + _CLOCK_SLACK_US)
+        old = np.flatnonzero(since_us < covered_us + self._ahead_us)
         if not len(old):
             return []
         offsets, indexes = batch.offsets[positions], batch.indexes[positions]

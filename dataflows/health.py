@@ -7,16 +7,18 @@ server answers and it holds its partitions.
 import socket
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import uvicorn
 from fastapi import FastAPI, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from metering.errors import SettingsInvalid
+from metering.errors import DependencyDown, SettingsInvalid, TransientError
 from metering.metrics import WorkerMetrics
 
 _STUCK_S = 60.0
+_SERVERS = ("kafka", "redis", "clickhouse")
 #: A worker without a partition is unhealthy after this long.
 NO_ASSIGNMENT_S = 30.0
 
@@ -48,12 +50,29 @@ class Health:
         """The worker waits, knowingly; that is progress too."""
         self.waiting_for = reason
         self.is_flowing = False
+        self.partitions = 0
         self.beat_s = time.monotonic()
+
+    def fail(self, error: TransientError) -> None:
+        """The flow ended; a server that is down shows in its metric until the flow runs again."""
+        self.wait(str(error))
+        self.metrics.restarts.labels(type(error).__name__).inc()
+        if isinstance(error, DependencyDown) and error.server in _SERVERS:
+            self.metrics.dependency_up.labels(error.server).set(0)
+
+    def let_go(self, partition: int) -> None:
+        """The partition is another worker's now: its numbers are not ours to show."""
+        for gauge in (self.metrics.lag, self.metrics.watermark):
+            with suppress(KeyError):
+                gauge.remove(partition)
 
     def flow(self) -> None:
         """The flow runs."""
         self.waiting_for = ""
         self.is_flowing = True
+        self.unassigned_since_s = None
+        for server in _SERVERS:
+            self.metrics.dependency_up.labels(server).set(1)
 
     def faults(self) -> list[str]:
         """Why the worker is not healthy; empty when it is."""

@@ -25,6 +25,7 @@ from metering.batch import Source
 from metering.errors import (
     AssignmentLost,
     DependencyDown,
+    LogBeginsLater,
     MeterlineError,
     OffsetsNotThere,
     TopicUnfit,
@@ -169,12 +170,14 @@ class KafkaReader:
             start = resume_offset(
                 name, committed=committed, durable=durable, log=LogRange(low, high)
             )
-        except OffsetsNotThere:
+            position = start
+        except LogBeginsLater as error:
             if accepted != low:
                 raise
-            start = low
+            # The first batch then covers the lost range, and records it as a gap.
+            start, position = low, error.wanted
         self._assignments.start(source)
-        self.positions[source] = start
+        self.positions[source] = position
         return Place(self._topic, place.partition, start)
 
     def _on_revoke(self, consumer: Consumer, places: list[Place]) -> None:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from metering.errors import OffsetsNotThere
+from metering.errors import LogBeginsLater, OffsetsNotThere
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ def resume_offset(name: str, *, committed: int | None, durable: int | None, log:
     """
     if committed is None:
         if durable is not None and durable < log.low:
-            raise OffsetsNotThere(_missing(name, durable, log))
+            raise _missing(name, durable, log)
         if durable is not None and durable > log.high:
             raise OffsetsNotThere(_beyond(name, durable, log))
         return log.low
@@ -33,25 +33,26 @@ def resume_offset(name: str, *, committed: int | None, durable: int | None, log:
         # Another database: everything the log still holds is new to it.
         wanted = log.low
     if wanted < log.low:
-        raise OffsetsNotThere(_missing(name, wanted, log))
+        raise _missing(name, wanted, log)
     if max(committed, durable or 0) > log.high:
         raise OffsetsNotThere(_beyond(name, max(committed, durable or 0), log))
     return wanted
 
 
-def _missing(name: str, wanted: int, log: LogRange) -> str:
-    return (
+def _missing(name: str, wanted: int, log: LogRange) -> LogBeginsLater:
+    message = (
         f"{name}: expected to resume at offset {wanted}, but the log begins at {log.low}: "
         f"{log.low - wanted} offsets are missing (retention?). Nothing was skipped. Restore them "
         f"with `meterline backfill`, then accept the loss of this range with "
         f"`meterline run --accept-gap {name}={log.low}`"
     )
+    return LogBeginsLater(message, wanted=wanted, low=log.low)
 
 
 def _beyond(name: str, wanted: int, log: LogRange) -> str:
     return (
         f"{name}: expected to resume at offset {wanted}, but the log ends at {log.high}: "
-        f"{wanted - log.high} offsets are missing. The topic was truncated or created again; "
-        f"nothing was skipped. Point the group at an offset that exists, or name the new topic "
-        f"with `meterline run --accept-topic`"
+        f"{wanted - log.high} offsets are missing: the topic was truncated. Nothing was skipped, "
+        f"but offsets of this topic no longer mean what was recorded. Copy what is new to a topic "
+        f"created afresh under this name, and accept its id with `meterline run --accept-topic`"
     )

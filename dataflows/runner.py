@@ -80,8 +80,7 @@ class Runner:
                 self._run_once()
                 is_drained = True
             except TransientError as error:
-                self._health.metrics.restarts.labels(type(error).__name__).inc()
-                self._health.wait(str(error))
+                self._health.fail(error)
                 log.warning("%s: %s", type(error).__name__, error)
                 wait_s = _WAIT_S_FIRST if time.monotonic() - began > _WAIT_S_MAX else wait_s * 2
                 self._stop.wait(min(wait_s, _WAIT_S_MAX))

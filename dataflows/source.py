@@ -52,7 +52,8 @@ class UsageReader:
             held = self._held()
             self._at_end.intersection_update(held)
             positions = self._reader.positions
-            idle = tuple((source, positions[source]) for source in self._at_end)
+            at_end = self._at_end if self._reader.is_answering else ()
+            idle = tuple((source, positions[source]) for source in at_end)
             items.append(Tick(now, idle))
         return items
 

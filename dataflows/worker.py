@@ -91,7 +91,7 @@ class Worker:
         # One client for each thread: the flow's, the claims', the flushes'.
         self._clients = [connect_clickhouse(settings) for _ in range(3)]
         reads, looks_up, writes = self._clients
-        self._memory = adopt_memory(settings, reads, catalog)
+        self._memory = adopt_memory(settings, reads, catalog, say=health.wait)
         self._assignments = Assignments()
         self._kafka: KafkaReader | None = None
         self._reader: UsageReader | None = None
@@ -103,7 +103,9 @@ class Worker:
         history = ClickHouseHistory(looks_up)
         is_current = self._assignments.is_current
         self._claims = ClaimQueue(
-            Deduplicator(catalog, self._memory, history, seed), is_current,
+            Deduplicator(
+                catalog, self._memory, history, seed, future_tolerance=settings.future_tolerance
+            ), is_current,
             in_flight_max=settings.claims_in_flight_max,
         )  # fmt: skip
         self._sink = UsageSink(
@@ -197,6 +199,7 @@ class Worker:
             self._health.metrics.lag.labels(partition).set(lag)
         self._health.kafka_answers = self._kafka.is_answering
         self._health.metrics.units.set(self._ledger.unit_count)
+        self._memory.forget_expired()
 
     def close(self) -> None:
         """Drop everything; what is not durable is read again by whoever comes next."""
@@ -233,6 +236,7 @@ class Worker:
         if self._kafka is not None:
             for stream, partition in self._kafka.revoked():
                 self._accountant.forget(stream, partition)
+                self._health.let_go(partition)
 
     def _count(self, decided: Decided, outcome: Outcome) -> None:
         metrics, batch = self._health.metrics, decided.plan.batch

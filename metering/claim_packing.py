@@ -1,12 +1,12 @@
 """The wire form of claims: 26 bytes a claim out, 12 bytes an owner back.
 
     out    bucket (4, big endian) | field (10) | value (12)
-    value  source (2) | offset and index (7) | digest (3)
+    value  source (3) | offset and index (6) | digest (3)
 
 The identity's 128 bits give shard and bucket (low bits of word 0) and the field (word 1 and the
 high 16 bits of word 0): with 2^17 buckets, 97 bits tell two identities apart. A source is the
-16-bit hash of its stream plus the partition, so that partitions of one stream always differ. The
-offset is kept modulo 2^46. Little endian, built column by column.
+24-bit hash of its stream plus the partition, so that partitions of one stream always differ. The
+offset is kept modulo 2^38. Little endian, built column by column.
 """
 
 import numpy as np
@@ -23,12 +23,13 @@ CLAIM_BYTES = BUCKET_BYTES + FIELD_BYTES + VALUE_BYTES
 
 _INDEX_BITS = 10
 _PARTITION_MAX = 4095
-_OFFSET_MASK = (1 << 46) - 1
+_OFFSET_MASK = (1 << 38) - 1
+_SOURCE_MASK = 0xFFFFFF
 
 
 def stream_number(stream: str) -> int:
-    """16-bit number of a stream."""
-    return xxhash.xxh32_intdigest(stream.encode()) & 0xFFFF
+    """24-bit number of a stream."""
+    return xxhash.xxh32_intdigest(stream.encode()) & _SOURCE_MASK
 
 
 def shard_of(identities: NDArray[np.uint64], *, shards: int) -> NDArray[np.int64]:
@@ -54,11 +55,10 @@ def pack_values(claims: Claims) -> NDArray[np.uint8]:
     """Shape (n, 12): owner coordinate and payload digest of each claim."""
     n = len(claims)
     values = np.empty((n, VALUE_BYTES), np.uint8)
-    source = (stream_number(claims.source.stream) + claims.source.partition) & 0xFFFF
-    values[:, 0] = source & 0xFF
-    values[:, 1] = source >> 8
+    source = (stream_number(claims.source.stream) + claims.source.partition) & _SOURCE_MASK
+    values[:, 0:3] = np.frombuffer(source.to_bytes(3, "little"), np.uint8)
     place = ((claims.offsets & _OFFSET_MASK) << _INDEX_BITS) | claims.indexes
-    values[:, 2:9] = place.astype("<u8").view(np.uint8).reshape(n, 8)[:, :7]
+    values[:, 3:9] = place.astype("<u8").view(np.uint8).reshape(n, 8)[:, :6]
     digest = (claims.digests & np.uint32(0xFFFFFF)).astype("<u4")
     values[:, 9:12] = digest.view(np.uint8).reshape(n, 4)[:, :3]
     return values
@@ -71,11 +71,13 @@ def unpack_owners(
 
     A partition is recognised up to `_PARTITION_MAX` of the asker's own stream.
     """
-    n = len(values)
-    source = values[:, 0].astype(np.int64) | (values[:, 1].astype(np.int64) << 8)
-    partition = (source - stream_number(stream)) & 0xFFFF
+    partition = (_little_endian(values[:, 0:3]) - stream_number(stream)) & _SOURCE_MASK
     partition[partition > _PARTITION_MAX] = -1
-    wide = np.zeros((n, 8), np.uint8)
-    wide[:, :7] = values[:, 2:9]
-    place = wide.view("<u8").reshape(n).astype(np.int64)
+    place = _little_endian(values[:, 3:9])
     return partition, place >> _INDEX_BITS, place & ((1 << _INDEX_BITS) - 1)
+
+
+def _little_endian(columns: NDArray[np.uint8]) -> NDArray[np.int64]:
+    wide = np.zeros((len(columns), 8), np.uint8)
+    wide[:, : columns.shape[1]] = columns
+    return wide.view("<i8").reshape(len(columns)).astype(np.int64)

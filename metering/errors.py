@@ -9,8 +9,8 @@
     +- PermanentError            a person has to act
        +- SettingsInvalid        settings or catalog are wrong; every fault is listed
        +- OffsetsNotThere        the log does not hold the offset to resume from
+       |  +- LogBeginsLater      ... because its beginning is gone; a person may accept that
        +- TopicUnfit             the topic lacks what exactness needs
-       +- ConservationBroken     the numbers do not add up
 
 Bad *input* is never an exception: it is a `Rejection`. Only the composer (`dataflows/runner.py`
 and `cli/`) acts on the classes.
@@ -30,7 +30,15 @@ class TransientError(MeterlineError):
 
 
 class DependencyDown(TransientError):
-    """A server does not answer, or answers that it cannot serve now."""
+    """A server does not answer, or answers that it cannot serve now.
+
+    The text begins with the server's name: Kafka, Redis or ClickHouse.
+    """
+
+    @property
+    def server(self) -> str:
+        """Which server, as the label of a metric: kafka, redis, clickhouse."""
+        return str(self).partition(" ")[0].strip(",").lower()
 
 
 class AssignmentLost(TransientError):
@@ -67,11 +75,15 @@ class OffsetsNotThere(PermanentError):
     """The log does not hold the offset to resume from; going on would lose events silently."""
 
 
+class LogBeginsLater(OffsetsNotThere):
+    """The log begins after the offset to resume from: offsets `wanted` .. `low` - 1 are gone."""
+
+    def __init__(self, message: str, *, wanted: int, low: int) -> None:
+        """Both are offsets of one partition."""
+        super().__init__(message)
+        self.wanted = wanted
+        self.low = low
+
+
 class TopicUnfit(PermanentError):
     """The topic lacks what exactness needs (timestamps by the broker, for one)."""
-
-
-class ConservationBroken(PermanentError):
-    """What was consumed is not what was counted, kept as duplicate, or rejected."""
-
-    exit_code = 1

@@ -9,8 +9,15 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, AliasChoices, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+)
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from metering.errors import SettingsInvalid
 
@@ -24,7 +31,14 @@ def _positive(value: timedelta) -> timedelta:
     return value
 
 
-Duration = Annotated[timedelta, AfterValidator(_positive)]
+def _seconds(value: object) -> object:
+    """A bare number is a number of seconds."""
+    if isinstance(value, str) and value.replace(".", "", 1).isdigit():
+        return timedelta(seconds=float(value))
+    return value
+
+
+Duration = Annotated[timedelta, BeforeValidator(_seconds), AfterValidator(_positive)]
 
 
 class Settings(BaseSettings):
@@ -89,8 +103,6 @@ class Settings(BaseSettings):
     #: Where `/metrics`, `/healthz` and `/readyz` are served; port 0 picks a free one.
     http_host: str = "127.0.0.1"
     http_port: int = Field(9464, ge=0, le=65535)
-    #: How long a dependency may stay away before the worker starts its flow anew.
-    dependency_wait: Duration = timedelta(seconds=10)
 
     @property
     def database(self) -> str:
@@ -134,10 +146,18 @@ def load_settings(**overrides: object) -> Settings:
     except ValidationError as error:
         raise SettingsInvalid(
             [
-                f"setting {'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}"
+                f"setting {_variable(str(fault['loc'][0]))}: {fault['msg']}"
                 for fault in error.errors(include_input=False)
             ]
         ) from None
+    except SettingsError as error:
+        field = str(error).partition('field "')[2].partition('"')[0]
+        msg = f"setting {_variable(field)}: expected JSON, got text that is not"
+        raise SettingsInvalid([msg]) from None
+
+
+def _variable(field: str) -> str:
+    return field.upper() if field.upper() in _ADDRESSES else f"METERLINE_{field.upper()}"
 
 
 def _read_secret_files() -> None:

@@ -18,7 +18,7 @@ import numpy as np
 import redis
 
 from metering.batch import Source
-from metering.claim_packing import VALUE_BYTES, pack_claims, shard_of, unpack_owners
+from metering.claim_packing import BUCKET_BYTES, VALUE_BYTES, pack_claims, shard_of, unpack_owners
 from metering.claims import Claim, ClaimAnswers, Claims, CoverageMoved
 from metering.errors import AssignmentLost, ClaimsForgotten, DedupMemoryLost
 from sinks.dedup_connection import connect_redis, redis_errors
@@ -155,6 +155,23 @@ class RedisDedupMemory:
             return 0
         return (newest - 1) * self._layout.window_ms
 
+    def forget_expired(self) -> int:
+        """Free the generations that nobody looks at any more; the number of buckets freed.
+
+        Any worker may do it at any time, and two at once do no harm.
+        """
+        freed = 0
+        with redis_errors("freeing old generations"):
+            for shard in range(self._layout.shards):
+                state = self._layout.state_key(shard)
+                fields: Any = self._client.hgetall(state)
+                newest = int(fields.get(b"newest", 0))
+                old = [f for f in fields if f.startswith(b"entries:") and int(f[8:]) < newest - 1]
+                for field in old:
+                    freed += self._free(state, int(field[8:]))
+                    self._client.hdel(state, field)
+        return freed
+
     def close(self) -> None:
         """Give the connections back."""
         self._client.close()
@@ -181,6 +198,16 @@ class RedisDedupMemory:
                 "first claimed; it starts anew from what is durable"
             )
             raise ClaimsForgotten(msg)
+
+    def _free(self, state: str, window: int) -> int:
+        prefix, freed = f"{state}:{window}:".encode(), 0
+        for first in range(0, self._layout.buckets, CLAIMS_PER_CALL):
+            last = min(first + CLAIMS_PER_CALL, self._layout.buckets)
+            numbers = range(first, last)
+            names = [prefix + bucket.to_bytes(BUCKET_BYTES, "big") for bucket in numbers]
+            unlinked: Any = self._client.unlink(*names)
+            freed += int(unlinked)
+        return freed
 
     def _orders(self, claims: Claims) -> list[tuple[int, Any]]:
         shards = shard_of(claims.identities, shards=self._layout.shards)

@@ -44,13 +44,14 @@ class RebuildShards:
             self._change("lay out", shard, newest, since)
 
     def newest_windows(self) -> list[int]:
-        """Newest window number of each shard, 0 if it had none."""
+        """Newest window number of each shard, 0 if it had none or counted in other windows."""
         with redis_errors("reading the newest generation"):
             held: list[Any] = [
-                self._server.hget(self.layout.state_key(shard), "newest")
+                self._server.hmget(self.layout.state_key(shard), ["newest", "window_ms"])
                 for shard in range(self.layout.shards)
             ]
-        return [int(window or 0) for window in held]
+        length = str(self.layout.window_ms).encode()
+        return [int(newest or 0) if had == length else 0 for newest, had in held]
 
     def restore(self, claims: Claims, windows: NDArray[np.int64]) -> None:
         """Claim for the owners that raw history names; `windows` has the generation of each."""

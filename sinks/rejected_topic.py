@@ -7,7 +7,7 @@ key is the coordinate, so a reader can drop what a replay sent again.
 from typing import Any
 
 import orjson
-from confluent_kafka import KafkaError, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from metering.batch import Source
 from metering.errors import DependencyDown
@@ -54,6 +54,9 @@ class KafkaRejectedTopic:
                     break
                 except BufferError:
                     self._producer.poll(0.1)
+                except KafkaException as error:
+                    msg = f"Kafka refuses rejected events for {self._topic}: {error.args[0].str()}"
+                    raise DependencyDown(msg) from error
         left = self._producer.flush(self._timeout_s)
         if left or failures:
             reason = failures[0] if failures else f"{left} messages not acknowledged in time"

@@ -1,12 +1,15 @@
 -- To which moment the live totals are complete: the least watermark over the partitions of the
--- live streams. A backfill does not hold it back.
+-- live stream. Neither a backfill nor a topic that was replaced by another holds it back.
 CREATE VIEW IF NOT EXISTS {database}.complete_to AS
 SELECT min(watermark) AS complete_to
 FROM
 (
     SELECT stream, partition, max(w.watermark) AS watermark
     FROM {database}.watermarks AS w
-    WHERE stream IN (SELECT stream FROM {database}.streams WHERE kind = 'live')
+    WHERE stream IN
+    (
+        SELECT argMax(stream, created_at) FROM {database}.streams WHERE kind = 'live' GROUP BY topic
+    )
     GROUP BY stream, partition
 );
 

@@ -6,9 +6,9 @@ import json
 import sys
 import time
 
-from dataflows import runner
 from dataflows.assignments import Assignments
 from dataflows.kafka_reader import KafkaReader
+from dataflows.runner import tune_memory
 from dataflows.source import UsageReader
 from dataflows.worker import now_ms
 from metering.batch import RawBatch, Source
@@ -34,7 +34,7 @@ def main() -> None:
         kafka, assignments.held, settings.events_topic, events_max=settings.batch_events_max,
         wait_s=settings.batch_wait.total_seconds(), clock_ms=now_ms, is_stopping=lambda: False,
     )  # fmt: skip
-    runner._tune_memory()
+    tune_memory()
     sys.stdout.write(json.dumps(_consume(reader, decoder, events)) + "\n")
     kafka.close()
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +138,9 @@ def test_killed_in_the_middle_and_repeated_every_event_counts_once(
     assert rows(settings, "SELECT count() FROM usage_events FINAL")[0][0] == 1000
     assert rows(settings, "SELECT sum(events) FROM live_usage")[0][0] == 1000
     assert rows(settings, "SELECT count() FROM duplicate_events FINAL")[0][0] == 50
-    expected = sum(Decimal(e["quantity"]) for e in events[:1000] if e["meter"] == "api_requests")
+    quantities = [Decimal(e["quantity"]) for e in events[:1000] if e["meter"] == "api_requests"]
+    with localcontext(prec=60):
+        expected = sum(quantities)
     assert rows(settings, "SELECT sum(quantity) FROM live_usage WHERE meter = 'api_requests'")[0][
         0
     ] == expected  # fmt: skip

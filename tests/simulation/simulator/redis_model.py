@@ -34,7 +34,7 @@ class RedisServer:
         self.run = 1
         self.shards = [Shard() for _ in range(SHARDS)]
         self.lock: tuple[str, int] | None = None  # token, when it expires
-        self.losses = 0  # times that anything was lost
+        self.losses = 0  # times that claims were lost or forgotten
         self._undo: list[tuple[int, Callable[[], object]]] = []
 
     def marker(self) -> str | None:
@@ -106,6 +106,8 @@ class RedisServer:
             return False
         newest = int(state.get("newest", 0))
         if window > newest:
+            held = self.shards[shard].windows
+            self.losses += any(old < window - 1 and claims for old, claims in held.items())
             self.put(shard, "newest", window)
             if newest == 0:
                 self.put(shard, "since", window)

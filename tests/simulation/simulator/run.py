@@ -1,7 +1,9 @@
 """One seed, one run: work and faults in an order that the seed decides, then peace, then the check."""
 
+from bisect import bisect
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import accumulate
 from random import Random
 
 from simulator.adopt_model import LOCK_MS
@@ -15,6 +17,7 @@ from simulator.turns import Turns, draw_faults
 from simulator.worker_model import Parts, Process, Servers, act
 
 _ROUNDS_MAX = 60
+_TRIES = 4  # moves that are drawn until one can be made
 
 
 @dataclass(slots=True)
@@ -52,7 +55,11 @@ class Run:
         self.servers.clickhouse.totals_are_added = self.servers.parts.totals_are_added
         self.workers: list[Process | None] = [None] * rng.choice([1, 2, 2, 3])
         self.counts: dict[str, int] = {}
-        self._moves = self._moves_of_run()
+        weights = self._moves_of_run()
+        self._borders = list(accumulate(weights.values()))
+        self._moves: list[tuple[str, Callable[[], bool]]] = [
+            (name, getattr(self, f"_{name}")) for name in weights
+        ]
 
     def go(self) -> Result:
         """The whole of it."""
@@ -130,30 +137,30 @@ class Run:
                 act(self.turns, fresh, fresh.start)
 
     def _others(self) -> None:
-        for _ in range(self.rng.randint(1, 6)):
+        for _ in range(1 + self.turns.below(6)):
             self._step()
 
     def _step(self) -> None:
         """Anything may happen next."""
-        self.turns.now_ms += self.rng.randint(0, 400)
+        turns = self.turns
+        turns.now_ms += turns.below(400)
         for worker in self.workers:
             if worker is not None and worker.asleep:
                 worker.asleep -= 1
-        names, weights = self._moves
-        for name in self.rng.choices(names, weights, k=4):
-            move: Callable[[], bool] = getattr(self, f"_{name}")
+        for _ in range(_TRIES):
+            at = bisect(self._borders, turns.rng.random() * self._borders[-1])
+            name, move = self._moves[at]
             if move():
                 self.counts[name] = self.counts.get(name, 0) + 1
                 return
 
-    def _moves_of_run(self) -> tuple[list[str], list[float]]:
+    def _moves_of_run(self) -> dict[str, float]:
         rng = self.rng
         ordinary = {
             "reveal": rng.choice([5.0, 20.0, 60.0]), "work": 60.0, "background": 50.0,
             "land": rng.choice([1.0, 8.0]), "assign": 12.0,
         }  # fmt: skip
-        weights = {**ordinary, **self.turns.faults.events}
-        return list(weights), list(weights.values())
+        return {**ordinary, **self.turns.faults.events}
 
     # Moves: each says whether it did anything.
 
@@ -167,7 +174,7 @@ class Run:
 
     def _work(self) -> bool:
         """The main thread of some worker does the next thing."""
-        at = self.rng.randrange(len(self.workers))
+        at = self.turns.below(len(self.workers))
         worker = self.workers[at]
         if worker is None or worker.is_dead:
             self.workers[at] = fresh = Process(self.servers)
@@ -186,7 +193,8 @@ class Run:
         tasks = [task for w in self._up() if not w.asleep for task in w.tasks()]
         if not tasks:
             return False
-        self.rng.choice(tasks).advance(self.rng.randint(1, self.turns.faults.burst_max))
+        turns = self.turns
+        tasks[turns.below(len(tasks))].advance(1 + turns.below(turns.faults.burst_max))
         return True
 
     def _land(self) -> bool:

@@ -86,6 +86,10 @@ class Turns:
         """What may happen in this run."""
         return self._faults
 
+    def below(self, limit: int) -> int:
+        """0 .. limit-1, cheaply."""
+        return int(self.rng.random() * limit)
+
     def call(self, do: Callable[[], T]) -> T:
         """Ask a server: a task may stop here, a main thread may be interrupted here."""
         if self.running is not None:
@@ -103,7 +107,7 @@ class Turns:
         """The main thread waits: others act, then the task gets some calls."""
         self._interrupt(0.5)
         if not task.finished:
-            task.advance(self.rng.randint(1, self._faults.burst_max))
+            task.advance(1 + self.below(self._faults.burst_max))
 
     def strikes(self, kind: str) -> bool:
         """Whether this kind of fault happens now."""
