@@ -35,7 +35,7 @@ def print_findings(found: Findings, settings: Settings) -> None:
 def _print_balances(found: Findings) -> None:
     names = (
         "offsets", "accepted", "duplicates", "conflicts", "rejected", "suppressed", "control",
-        "missing", "in flight",
+        "lost", "missing", "in flight",
     )  # fmt: skip
     table = Table("partition", box=None, pad_edge=False)
     for name in names:
@@ -44,7 +44,7 @@ def _print_balances(found: Findings) -> None:
     for each in shown:
         numbers = (
             each.offsets, each.accepted, each.duplicates, each.conflicts, each.rejected,
-            each.suppressed, each.control, each.missing, each.in_flight,
+            each.suppressed, each.control, each.lost, each.missing, each.in_flight,
         )  # fmt: skip
         style = None if each.holds else "red"
         table.add_row(escape(_name(each)), *map(str, numbers), style=style)

@@ -41,6 +41,8 @@ _GONE = (
 
 #: Starts an assignment of a partition of the stream: the source, and the durable next offset.
 Begin = Callable[[str, int], tuple[Source, int | None]]
+#: Records a half-open range of offsets as lost.
+AcceptLoss = Callable[[Source, int, int], None]
 
 
 def kafka_config(settings: Settings) -> dict[str, Any]:
@@ -52,15 +54,20 @@ class KafkaReader:
     """Reads one topic as a member of the group. For one thread, but `commit` may be another's."""
 
     def __init__(
-        self, settings: Settings, stream: str, assignments: Assignments, begin: Begin,
-        accepted_gaps: dict[int, int] | None = None,
+        self, settings: Settings, stream: str, assignments: Assignments, begin: Begin, *,
+        accepted_gaps: dict[int, int], accept_loss: AcceptLoss,
     ) -> None:  # fmt: skip
-        """Join the group; nothing is read before `poll`."""
+        """Join the group; nothing is read before `poll`.
+
+        Where the log begins at the offset that `accepted_gaps` names for the partition, it is read
+        from there, after `accept_loss` has recorded what is lost.
+        """
         self._stream = stream
         self._topic = settings.events_topic
         self._assignments = assignments
         self._begin = begin
-        self._accepted_gaps = accepted_gaps or {}
+        self._accepted_gaps = accepted_gaps
+        self._accept_loss = accept_loss
         self._failure: MeterlineError | None = None
         self._revoked: list[tuple[str, int]] = []
         self.positions: dict[Source, int] = {}
@@ -170,14 +177,13 @@ class KafkaReader:
             start = resume_offset(
                 name, committed=committed, durable=durable, log=LogRange(low, high)
             )
-            position = start
         except LogBeginsLater as error:
             if accepted != low:
                 raise
-            # The first batch then covers the lost range, and records it as a gap.
-            start, position = low, error.wanted
+            self._accept_loss(source, error.wanted, low)
+            start = low
         self._assignments.start(source)
-        self.positions[source] = position
+        self.positions[source] = start
         return Place(self._topic, place.partition, start)
 
     def _on_revoke(self, consumer: Consumer, places: list[Place]) -> None:

@@ -86,7 +86,7 @@ class Worker:
         self._stream = stream
         self._health = health
         self._is_stopping = is_stopping
-        self._accepted_gaps = accepted_gaps
+        self._accepted_gaps = accepted_gaps or {}
         self._fails_loudly = fails_loudly
         # One client for each thread: the flow's, the claims', the flushes'.
         self._clients = [connect_clickhouse(settings) for _ in range(3)]
@@ -213,8 +213,9 @@ class Worker:
 
     def _join(self) -> UsageReader:
         self._kafka = KafkaReader(
-            self._settings, self._stream, self._assignments, self._begin, self._accepted_gaps
-        )
+            self._settings, self._stream, self._assignments, self._begin,
+            accepted_gaps=self._accepted_gaps, accept_loss=self._progress.record_loss,
+        )  # fmt: skip
         return UsageReader(
             self._kafka, self._assignments.held, self._settings.events_topic,
             events_max=self._settings.batch_events_max,

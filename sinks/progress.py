@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 from clickhouse_connect.driver.client import Client
 
+from metering.batch import Source
 from metering.errors import TopicUnfit
 from sinks.clickhouse import clickhouse_errors
 
@@ -73,6 +74,15 @@ class Progress:
                 parameters={"stream": name},
             ).result_rows
         return StreamRecord(*rows[0]) if rows else None
+
+    def record_loss(self, source: Source, first: int, following: int) -> None:
+        """Offsets `first` .. `following` - 1 were gone before they were read; that was accepted."""
+        with clickhouse_errors("recording offsets that are lost"):
+            self._client.insert(
+                "offset_gaps", [[source.stream, source.partition, first, following, "lost"]],
+                column_names=["stream", "partition", "first_offset", "next_offset", "reason"],
+                settings={"async_insert": 0},
+            )  # fmt: skip
 
     def register(self, stream: str, kind: str, *, topic: str = "", topic_id: str = "") -> None:
         """Record a stream; `kind` is live or backfill."""

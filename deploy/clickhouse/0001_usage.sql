@@ -139,14 +139,16 @@ ENGINE = {engine:Replacing}
 ORDER BY (stream, partition, offset, `index`)
 SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
 
--- Offsets of the log that hold no record for a consumer (control records, compaction):
+-- Offsets of the log that hold no record for a consumer: control records and compaction, or, with
+-- the reason `lost`, what was gone before it was read and an operator accepted as lost.
 -- first_offset inclusive, next_offset exclusive. Keyed by both, and read as a set of offsets.
 CREATE TABLE IF NOT EXISTS {database}.offset_gaps
 (
     stream LowCardinality(String),
     partition UInt32,
     first_offset UInt64,
-    next_offset UInt64
+    next_offset UInt64,
+    reason LowCardinality(String) DEFAULT 'control'
 )
 ENGINE = {engine:Replacing}
 ORDER BY (stream, partition, first_offset, next_offset)

@@ -27,7 +27,7 @@ _ROWS = f"""
     UNION ALL SELECT stream, partition, if(code = '{_CONFLICT}', 'k', 'r'), offset, `index`
               FROM rejected_events FINAL
     UNION ALL SELECT stream, partition, 's', offset, `index` FROM suppressed_events FINAL
-    UNION ALL SELECT stream, partition, 'g', arrayJoin(range(first_offset, next_offset)), 0
+    UNION ALL SELECT stream, partition, if(reason = 'lost', 'l', 'g'), arrayJoin(range(first_offset, next_offset)), 0
               FROM offset_gaps FINAL
 """
 _BALANCES = f"""
@@ -48,7 +48,8 @@ WITH cuts AS ({CUTS}),
                groupBitmapMergeStateIf(c, outcome = 'r') AS r,
                groupBitmapMergeStateIf(c, outcome = 's') AS s,
                groupBitmapMergeStateIf(o, outcome = 'g') AS gaps,
-               groupBitmapMergeStateIf(o, outcome != 'g') AS records
+               groupBitmapMergeStateIf(o, outcome = 'l') AS lost,
+               groupBitmapMergeStateIf(o, outcome NOT IN ('g', 'l')) AS records
         FROM outcomes GROUP BY stream, partition
     ),
     (x -> bitmapCardinality(bitmapSubsetInRange(x, first_offset * 1024, next_offset * 1024)))
@@ -57,7 +58,8 @@ WITH cuts AS ({CUTS}),
 SELECT cuts.stream, cuts.partition, events(a), events(bitmapOr(a, d)),
        events(bitmapOr(bitmapOr(a, d), k)), events(bitmapOr(bitmapOr(bitmapOr(a, d), k), r)),
        events(bitmapOr(bitmapOr(bitmapOr(bitmapOr(a, d), k), r), s)),
-       offsets(records), offsets(bitmapOr(records, gaps)), raw - bitmapCardinality(a),
+       offsets(records), offsets(bitmapOr(records, gaps)),
+       offsets(bitmapOr(bitmapOr(records, gaps), lost)), raw - bitmapCardinality(a),
        bitmapCardinality(bitmapSubsetInRange(records, next_offset, toUInt64(-1)))
 FROM partitions INNER JOIN cuts USING (stream, partition)
 """
@@ -106,12 +108,15 @@ def missing_offsets(client: Client, cut: Cut, *, count_max: int) -> list[int]:
 
 def _balance(client: Client, cut: Cut, row: Any | None) -> Balance:
     if row is None:
-        row = (0,) * 9
-    a, ad, adk, adkr, adkrs, records, covered, doubled, in_flight = (int(each) for each in row)
+        row = (0,) * 10
+    a, ad, adk, adkr, adkrs, records, with_gaps, covered, doubled, in_flight = (
+        int(each) for each in row
+    )
     missing = cut.next_offset - cut.first_offset - covered
     balance = Balance(
         cut, accepted=a, duplicates=ad - a, conflicts=adk - ad, rejected=adkr - adk,
-        suppressed=adkrs - adkr, control=covered - records, missing=missing, doubled=doubled,
+        suppressed=adkrs - adkr, control=with_gaps - records, lost=covered - with_gaps,
+        missing=missing, doubled=doubled,
         in_flight=in_flight,
     )  # fmt: skip
     if not missing:

@@ -38,7 +38,9 @@ def event(number: int, **changes: Any) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def meterline(settings: Settings, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+def meterline(
+    settings: Settings, *arguments: str, stdin: str = ""
+) -> subprocess.CompletedProcess[str]:
     """Run the command to its end, as an operator of this deployment would."""
     return subprocess.run(
         [str(_COMMAND), *arguments], env=environment(settings), input=stdin, capture_output=True,

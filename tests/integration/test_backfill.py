@@ -102,9 +102,7 @@ def test_every_format_gives_the_totals_of_the_live_stream(
 
 
 @pytest.mark.parametrize("kind", _WRITERS)
-def test_the_same_file_again_changes_nothing(
-    settings: Settings, tmp_path: Path, kind: str
-) -> None:
+def test_the_same_file_again_changes_nothing(settings: Settings, tmp_path: Path, kind: str) -> None:
     path = _WRITERS[kind](tmp_path / f"events.{kind}", _events(300))
     first = answer(settings, "backfill", str(path))[0]
     before = totals(settings)

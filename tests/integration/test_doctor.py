@@ -35,9 +35,7 @@ def redis(settings: Settings) -> Iterator[Any]:
 def _alter_topic(settings: Settings, topic: str, name: str, value: str) -> None:
     admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap_servers})
     entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
-    resource = ConfigResource(
-        ConfigResource.Type.TOPIC, topic, incremental_configs=[entry]
-    )
+    resource = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=[entry])
     for future in admin.incremental_alter_configs([resource]).values():
         future.result(10)
 

@@ -46,7 +46,9 @@ def test_rejects_are_counted_by_code_and_shown_with_their_bytes(rejected: Settin
     assert shown.returncode == 0
     assert '"quantity": "NaN"' in shown.stdout
     assert "expected a finite quantity" in shown.stdout
-    broken = answer(rejected, "rejects", "show", _coordinate(rejected, "message_must_be_valid_json"))
+    broken = answer(
+        rejected, "rejects", "show", _coordinate(rejected, "message_must_be_valid_json")
+    )
     assert bytes.fromhex(broken["event_hex"]) == b"\xff{"
 
 

@@ -6,8 +6,19 @@ import json
 from typing import Any
 
 import pytest
-from counting import answer, count, event, meterline, plant, produce, rows, start_worker
-from counting import stop_worker, totals, wait_until
+from counting import (
+    answer,
+    count,
+    event,
+    meterline,
+    plant,
+    produce,
+    rows,
+    start_worker,
+    stop_worker,
+    totals,
+    wait_until,
+)
 
 from metering.settings import Settings
 
@@ -129,7 +140,7 @@ def test_a_copy_that_a_merge_may_drop_is_recorded_as_a_duplicate(counted: Settin
     """Redis lost its memory, and two partitions accepted the same event at the same time."""
     plant(counted, "SYSTEM STOP MERGES usage_events")
     plant(counted, "INSERT INTO usage_events SELECT * REPLACE (1 AS partition, 0 AS offset, "
-                   "record_time + 5 AS record_time) FROM usage_events WHERE offset = 7 LIMIT 1")  # fmt: skip
+                   "record_time + 5 AS record_time) FROM (SELECT * FROM usage_events WHERE offset = 7)")  # fmt: skip
     plant(counted, "INSERT INTO watermarks SELECT stream, 1, 0, 1, watermark, written_at "
                    "FROM watermarks WHERE partition = 0 LIMIT 1")  # fmt: skip
     found = answer(counted, "verify")
@@ -140,8 +151,8 @@ def test_a_copy_that_a_merge_may_drop_is_recorded_as_a_duplicate(counted: Settin
 
 
 def test_a_distinct_value_that_counts_twice_is_found(counted: Settings) -> None:
-    plant(counted, "INSERT INTO usage_events SELECT * REPLACE (true AS counted) FROM usage_events "
-                   "FINAL WHERE meter = 'active_users' AND NOT counted LIMIT 1")  # fmt: skip
+    plant(counted, "INSERT INTO usage_events SELECT * REPLACE (true AS counted) FROM (SELECT * "
+                   "FROM usage_events FINAL WHERE meter = 'active_users' AND NOT counted LIMIT 1)")  # fmt: skip
     found = answer(counted, "verify")
     assert found["distinct_differing"] == 1
     assert found["distinct"][0]["got"] == found["distinct"][0]["expected"] + 1

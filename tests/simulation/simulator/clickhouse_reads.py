@@ -44,7 +44,8 @@ class SimReads:
             found |= self._ask(
                 lambda tables, some=some, start=start: _units(
                     _rows_of(tables, partition), some, start
-                )
+                ),
+                force=3.0,
             )
         return found
 
@@ -53,7 +54,7 @@ class SimReads:
     ) -> dict[WindowKey, StoredWindow]:
         """`TotalsStore.windows`."""
         assert stream == STREAM
-        return self._ask(lambda tables: _windows(tables, partition, keys))
+        return self._ask(lambda tables: _windows(tables, partition, keys), force=3.0)
 
     def owners(self, wanted: list[tuple[str, str, bytes]]) -> dict[bytes, Owner]:
         """`History.owners`."""
@@ -104,7 +105,7 @@ class SimReads:
         """Insert into `dedup_memories`."""
         self._ask(lambda tables: tables.memories.append((marker, run)))
 
-    def _ask(self, query: Callable[[Tables], T]) -> T:
+    def _ask(self, query: Callable[[Tables], T], *, force: float = 1.0) -> T:
         def round_trip() -> T:
             if self._turns.strikes("query_refused"):
                 raise DependencyDown("clickhouse")
@@ -113,7 +114,7 @@ class SimReads:
                 raise DependencyDown("clickhouse")
             return answer
 
-        return self._turns.call(round_trip)
+        return self._turns.call(round_trip, force=force)
 
 
 def _rows_of(tables: Tables, partition: int) -> list[TotalsRow]:

@@ -90,11 +90,14 @@ class Turns:
         """0 .. limit-1, cheaply."""
         return int(self.rng.random() * limit)
 
-    def call(self, do: Callable[[], T]) -> T:
-        """Ask a server: a task may stop here, a main thread may be interrupted here."""
+    def call(self, do: Callable[[], T], *, force: float = 1.0) -> T:
+        """Ask a server: a task may stop here, a main thread may be interrupted here.
+
+        `force` raises the chance of that where little time passes but much may go wrong.
+        """
         if self.running is not None:
             return self.running.call(do)
-        self._interrupt(self._faults.interruption)
+        self._interrupt(self._faults.interruption * force)
         return do()
 
     def local(self, do: Callable[[], T]) -> T:
