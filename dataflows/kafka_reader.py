@@ -55,7 +55,7 @@ class KafkaReader:
 
     def __init__(
         self, settings: Settings, stream: str, assignments: Assignments, begin: Begin, *,
-        accepted_gaps: dict[int, int], accept_loss: AcceptLoss,
+        accepted_gaps: dict[int, int] | None = None, accept_loss: AcceptLoss | None = None,
     ) -> None:  # fmt: skip
         """Join the group; nothing is read before `poll`.
 
@@ -66,7 +66,7 @@ class KafkaReader:
         self._topic = settings.events_topic
         self._assignments = assignments
         self._begin = begin
-        self._accepted_gaps = accepted_gaps
+        self._accepted_gaps = accepted_gaps or {}
         self._accept_loss = accept_loss
         self._failure: MeterlineError | None = None
         self._revoked: list[tuple[str, int]] = []
@@ -178,7 +178,7 @@ class KafkaReader:
                 name, committed=committed, durable=durable, log=LogRange(low, high)
             )
         except LogBeginsLater as error:
-            if accepted != low:
+            if accepted != low or self._accept_loss is None:
                 raise
             self._accept_loss(source, error.wanted, low)
             start = low
