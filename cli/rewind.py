@@ -6,7 +6,7 @@ import typer
 
 from cli.context import CatalogOption, catalog_of, console, settings_with, stderr
 from cli.places import partition_place
-from dataflows.kafka_reader import kafka_config
+from dataflows.kafka_reader import kafka_config, topic_id
 from metering.errors import PermanentError
 from sinks.clickhouse import connect_clickhouse
 from sinks.conservation.rewind import rewind_totals
@@ -42,6 +42,9 @@ def rewind_command(
         msg = (
             f"expected a stream that was read, got {place.stream!r}; `meterline verify` lists them"
         )
+        raise PermanentError(msg)
+    if stream.kind == "live" and topic_id(settings) != stream.topic_id:
+        msg = f"{place.stream}: expected the log that is read now, got one whose topic is gone"
         raise PermanentError(msg)
     if not yes:
         typer.confirm(f"Read {partition} again from offset {to} on?", abort=True, err=True)

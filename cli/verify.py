@@ -80,9 +80,10 @@ def _repaired(settings: Settings, catalog: Catalog, before: Findings, *, limit: 
     for balance in before.balances:
         if balance.superseded:
             record_superseded(client, balance)
-    if before.totals.partitions:
+    partitions = before.totals.partitions - before.incomplete
+    if partitions:
         store = adopt_memory(settings, connect_clickhouse(settings), catalog, say=stderr.print)
-        repair_totals(client, catalog, store, before.totals.partitions, say=stderr.print)
+        repair_totals(client, catalog, store, partitions, say=stderr.print)
         store.close()
     with verifying() as say:
         found = verify(client, catalog, shown_max=limit, say=say)
@@ -91,11 +92,18 @@ def _repaired(settings: Settings, catalog: Catalog, before: Findings, *, limit: 
 
 
 def _print_repair(before: Findings, after: Findings) -> None:
+    partitions = before.totals.partitions - before.incomplete
     console.print(
         f"repaired: {before.totals.differing - after.totals.differing} of "
         f"{before.totals.differing} wrong totals written anew from raw history in "
-        f"{len(before.totals.partitions)} partitions; their workers drop what they held and go on"
+        f"{len(partitions)} partitions; their workers drop what they held and go on"
     )
+    for stream, partition in sorted(before.totals.partitions & before.incomplete):
+        console.print(
+            f"not repaired: totals of {stream}/{partition}, whose offsets are missing; they are "
+            "counted again with `meterline rewind`",
+            markup=False,
+        )
     superseded = sum(balance.superseded for balance in before.balances)
     if superseded:
         console.print(f"repaired: {superseded} offsets recorded as duplicates")

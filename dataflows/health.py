@@ -7,7 +7,8 @@ server answers and it holds its partitions.
 import socket
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 import uvicorn
@@ -18,6 +19,8 @@ from metering.errors import DependencyDown, SettingsInvalid, TransientError
 from metering.metrics import WorkerMetrics
 
 _STUCK_S = 60.0
+#: Kafka does not answer when a question has been open for this long.
+_ANSWER_S = 5.0
 _SERVERS = ("kafka", "redis", "clickhouse")
 #: A worker without a partition is unhealthy after this long.
 NO_ASSIGNMENT_S = 30.0
@@ -34,6 +37,7 @@ class Health:
     unassigned_since_s: float | None = None
     is_flowing: bool = False
     kafka_answers: bool = True
+    kafka_asked_s: float | None = None
 
     def beat(self, partitions: int) -> None:
         """The flow made a turn while holding so many partitions."""
@@ -59,6 +63,15 @@ class Health:
         self.metrics.restarts.labels(type(error).__name__).inc()
         if isinstance(error, DependencyDown) and error.server in _SERVERS:
             self.metrics.dependency_up.labels(error.server).set(0)
+
+    @contextmanager
+    def asking_kafka(self) -> Iterator[None]:
+        """Around a question to Kafka, whose client may wait for far longer than it was told."""
+        self.kafka_asked_s = time.monotonic()
+        try:
+            yield
+        finally:
+            self.kafka_asked_s = None
 
     def let_go(self, partition: int) -> None:
         """The partition is another worker's now: its numbers are not ours to show."""
@@ -91,7 +104,9 @@ class Health:
             found.append(f"waiting for {self.waiting_for}")
         elif not self.partitions:
             found.append("no partition assigned yet")
-        if not self.kafka_answers:
+        asked = self.kafka_asked_s
+        is_overdue = asked is not None and time.monotonic() - asked > _ANSWER_S
+        if is_overdue or not self.kafka_answers:
             found.append("Kafka does not answer")
         return found
 

@@ -83,9 +83,9 @@ class KafkaReader:
                 "isolation.level": "read_committed",
                 "enable.partition.eof": True,
                 "partition.assignment.strategy": "cooperative-sticky",
-                "queued.max.messages.kbytes": 32_768,
-                "queued.min.messages": 100_000,
-                "fetch.message.max.bytes": 2_097_152,
+                "queued.max.messages.kbytes": 16_384,
+                "queued.min.messages": 50_000,
+                "fetch.message.max.bytes": 1_048_576,
                 "fetch.wait.max.ms": 50,
                 "error_cb": self._on_error,
             }
@@ -133,15 +133,17 @@ class KafkaReader:
     def lag(self) -> dict[int, int]:
         """Messages between what was read and the end of the log, by partition."""
         found = {}
-        for source, position in list(self.positions.items()):
-            try:
+        try:
+            for source, position in list(self.positions.items()):
                 _, high = self._consumer.get_watermark_offsets(
                     Place(self._topic, source.partition), timeout=2.0, cached=False
                 )
-            except KafkaException:
-                self.is_answering = False
-                return {}
-            found[source.partition] = max(high - position, 0)
+                found[source.partition] = max(high - position, 0)
+            if not found:
+                self._consumer.list_topics(self._topic, timeout=2.0)
+        except KafkaException:
+            self.is_answering = False
+            return {}
         self.is_answering = True
         return found
 

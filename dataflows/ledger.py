@@ -90,6 +90,7 @@ class Ledger:
         """
         self.skip(plan)
         batch, part = plan.batch, plan.part
+        part.applied_offset = batch.next_offset - 1
         rows: Iterable[tuple[int, Unit | None, int, int, int]] = zip(
             range(len(batch)), plan.units, plan.windows, batch.occurred_us.tolist(), batch.units,
             strict=True,

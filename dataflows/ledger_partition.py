@@ -5,7 +5,15 @@ from typing import Any
 
 from dataflows.ledger_units import Cell, PlainKey, Unit
 from metering.batch import Source
-from metering.totals import StoredPartition, TotalColumns, TotalsStore, UnitKey, WindowKey
+from metering.errors import AssignmentLost
+from metering.totals import (
+    StoredPartition,
+    StoredWindow,
+    TotalColumns,
+    TotalsStore,
+    UnitKey,
+    WindowKey,
+)
 
 
 class PartitionLedger:
@@ -22,6 +30,7 @@ class PartitionLedger:
         #: Start of the newest window that some unit may lack though it is stored.
         self.lacking_until = -1
         self.absorbed_offset = stored.absorbed_offset
+        self.applied_offset = -1  # the last one that was folded in here
         #: Units of periods that begin after this moment cannot be stored.
         self._stored_until = stored.newest_window
         self._aggregations = aggregations
@@ -143,5 +152,18 @@ class PartitionLedger:
         for at, unit in asked.items():
             cell = unit.find(at.window_start) or self.add_window(unit, at.window_start, flush)
             cell.flush = max(cell.flush, flush)
-            if at in found:
-                cell.restore(found[at])
+            stored = found.get(at)
+            if stored is not None:
+                self._require_prefix(unit, stored)
+                cell.restore(stored)
+
+    def _require_prefix(self, unit: Unit, stored: StoredWindow) -> None:
+        """A window must not hold events that its unit does not, or they count again."""
+        known = max(unit.absorbed, self.applied_offset)
+        if stored.absorbed_offset > known:
+            msg = (
+                f"{self.source.stream} partition {self.source.partition}: expected totals up to "
+                f"offset {known}, got {stored.absorbed_offset}: its last owner was still "
+                "writing; starting again from what is durable"
+            )
+            raise AssignmentLost(msg)

@@ -94,7 +94,7 @@ class Runner:
         )  # fmt: skip
         done = threading.Event()
         observer = threading.Thread(
-            target=_observe, args=(worker.observe, done), daemon=True, name="observe"
+            target=_observe, args=(worker.observe, self._health, done), daemon=True, name="observe"
         )
         try:
             self._health.flow()
@@ -127,10 +127,11 @@ def run_flow(flow: Dataflow) -> None:
     run_main(flow, epoch_interval=EPOCH_INTERVAL)
 
 
-def _observe(observe: Callable[[], None], done: threading.Event) -> None:
+def _observe(observe: Callable[[], None], health: Health, done: threading.Event) -> None:
     while not done.wait(_OBSERVE_S):
         try:
-            observe()
+            with health.asking_kafka():
+                observe()
         except MeterlineError as error:
             log.warning("observing: %s", error)
 

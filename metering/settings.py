@@ -6,6 +6,7 @@ that the local stack prints. A value may come from a file: `NAME_FILE=/path` is 
 
 import os
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
 
@@ -34,7 +35,7 @@ def _positive(value: timedelta) -> timedelta:
 def _seconds(value: object) -> object:
     """A bare number is a number of seconds."""
     if isinstance(value, str) and value.replace(".", "", 1).isdigit():
-        return timedelta(seconds=float(value))
+        return timedelta(microseconds=int(Decimal(value) * 1_000_000))
     return value
 
 

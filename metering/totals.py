@@ -56,6 +56,7 @@ class StoredWindow:
     first_us: int
     last_us: int
     last_identity: bytes
+    absorbed_offset: int
 
 
 @dataclass(slots=True)

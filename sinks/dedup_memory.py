@@ -24,7 +24,7 @@ from metering.errors import AssignmentLost, ClaimsForgotten, DedupMemoryLost
 from sinks.dedup_connection import connect_redis, redis_errors
 
 #: Entries that a bucket is laid out for; Redis keeps a listpack up to 512 entries.
-BUCKET_ENTRIES = 128
+BUCKET_ENTRIES = 48
 #: Claims in one script call: the server is blocked for a few milliseconds at most.
 CLAIMS_PER_CALL = 4096
 

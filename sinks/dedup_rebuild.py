@@ -40,7 +40,9 @@ def restore_from_raw(
     """
     window_ms = shards.layout.window_ms
     newest = max(*shards.newest_windows(), newest_record_ms(client) // window_ms)
-    restorer = _Restorer(shards, catalog, settings, newest)
+    # A memory that was kept may not look into an older generation; what is added goes to the newest.
+    oldest = max(newest - 1, 0) if whole else newest
+    restorer = _Restorer(shards, catalog, settings, generations=(oldest, newest))
     parameters: dict[str, Any] = {}
     if whole:
         shards.lay_out(newest=newest, since=max(newest - 1, 0))
@@ -65,11 +67,13 @@ def restore_from_raw(
 
 class _Restorer:
     def __init__(
-        self, shards: RebuildShards, catalog: Catalog, settings: Settings, newest: int
-    ) -> None:
+        self, shards: RebuildShards, catalog: Catalog, settings: Settings, *,
+        generations: tuple[int, int],
+    ) -> None:  # fmt: skip
+        """`generations` are the oldest and the newest that are written, by record timestamp."""
         self._shards = shards
         self._layout = shards.layout
-        self._newest = newest
+        self._generations = generations
         self._seed = identity_seed(settings.identity_key.get_secret_value())
         self._dimensions = {
             meter.key: meter.counted_dimension
@@ -127,7 +131,7 @@ class _Restorer:
         windows = (
             record_ms.combine_chunks().to_numpy(zero_copy_only=False) // self._layout.window_ms
         )
-        windows = np.clip(windows, max(self._newest - 1, 0), self._newest)
+        windows = np.clip(windows, *self._generations)
         claims = Claims(
             source, identities, _numbers(rows, "offset"), _numbers(rows, "index"), digests, 0
         )

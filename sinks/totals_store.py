@@ -32,7 +32,8 @@ GROUP BY customer_id, meter, `group`
 _WINDOWS = """
 SELECT customer_id, meter, `group`, toInt64(toUnixTimestamp(window_start)) AS start,
        quantity, events, late_events, toUnixTimestamp64Micro(first_occurred_at) AS first_us,
-       toUnixTimestamp64Micro(last_occurred_at) AS last_us, last_identity
+       toUnixTimestamp64Micro(last_occurred_at) AS last_us, last_identity,
+       toInt64(absorbed_offset) AS absorbed
 FROM usage_totals FINAL
 WHERE stream = %(stream)s AND partition = %(partition)s
   AND customer_id IN %(customers)s
@@ -97,6 +98,7 @@ class ClickHouseTotals:
             ): StoredWindow(
                 units[at], columns["events"][at], columns["late_events"][at],
                 columns["first_us"][at], columns["last_us"][at], columns["last_identity"][at],
+                columns["absorbed"][at],
             )
             for at in range(table.num_rows)
         }  # fmt: skip

@@ -130,6 +130,18 @@ class Findings:
     shared: list[SharedIdentity] = field(default_factory=list)
 
     @property
+    def incomplete(self) -> set[tuple[str, int]]:
+        """Partitions of which raw history lacks offsets, so that totals cannot be made from it.
+
+        A repair would mark what is missing as absorbed, and undo a rewind that is under way.
+        """
+        return {
+            (each.cut.stream, each.cut.partition)
+            for each in self.balances
+            if each.missing > each.superseded
+        }
+
+    @property
     def holds(self) -> bool:
         """The law of conservation holds in all its parts."""
         return (

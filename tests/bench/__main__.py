@@ -27,7 +27,7 @@ from decode_alone import measure_decode_alone
 from figures import Section
 from keys import measure_keys
 from latency import measure_latency
-from machine import REPOSITORY, describe_machine
+from machine import REPOSITORY, checkout, describe_machine
 from plain_flow import measure_plain_flow
 from report import Report, print_section, print_verdicts
 from rich.console import Console
@@ -72,12 +72,15 @@ def main() -> int:
     console.print(f"seed {options.seed}; logs in {folder}", markup=False)
     try:
         with servers(folder / "stack", console) as (addresses, pids):
-            machine = describe_machine(addresses, folder)
+            machine, code = describe_machine(addresses, folder), checkout()
             for name, text in machine.items():
                 console.print(f"  {name}: {text}", markup=False)
             sizes = QUICK if options.quick else Sizes()
             bench = Bench(options.seed, sizes, folder, addresses, pids, options.profile, console)
             sections = _run_all(bench, options.only)
+            if checkout() != code:
+                machine["commit"] += "; EDITED DURING THE RUN"
+                console.print("the checkout was edited during the run", style="bold red")
     except StackError as error:
         console.print(f"BENCH FAILED: {error}", markup=False)
         return 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass
 
@@ -93,10 +94,10 @@ def add_figures(section: Section, drained: Drained, events: int) -> None:
     )  # fmt: skip
     section.add("ledger_units", drained.units, "units", "(customer, meter, group, period) held")
     used = drained.last.cpu.since(drained.first.cpu)
-    spent = sum(used.processes.values())
+    spent, cores = sum(used.processes.values()), len(os.sched_getaffinity(0))
     section.add(
         "cpu_all", spent / events * 1e6, "us/event",
-        f"worker and our servers; 2 cores allow {2 * events / spent:,.0f} events/s",
+        f"worker and our servers; {cores} cores allow {cores * events / spent:,.0f} events/s",
     )  # fmt: skip
     for name, seconds in used.processes.items():
         section.add(f"cpu_{name}", seconds / events * 1e6, "us/event", _cores(seconds, used))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import subprocess
@@ -63,12 +64,19 @@ def _file_system(folder: Path) -> str:
     return "unknown" if deepest is None else f"{deepest.fstype} on {deepest.mountpoint}"
 
 
-def _commit() -> str:
-    def git(*arguments: str) -> str:
-        command = ["git", "-C", str(REPOSITORY), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+def checkout() -> str:
+    """A digest of the code as it stands: whoever edits it during a run spoils the run."""
+    known = _git("rev-parse", "HEAD") + _git("diff", "HEAD", "--", "*.py", "*.lua", "*.sql")
+    return hashlib.sha256(known.encode()).hexdigest()
 
-    changed = len(git("status", "--porcelain").splitlines())
-    return (git("rev-parse", "--short", "HEAD") or "unknown") + (
+
+def _commit() -> str:
+    changed = len(_git("status", "--porcelain").splitlines())
+    return (_git("rev-parse", "--short", "HEAD") or "unknown") + (
         f" with {changed} files changed" if changed else ""
     )
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(REPOSITORY), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()

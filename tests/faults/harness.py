@@ -47,7 +47,7 @@ _WORKER = {
     "METERLINE_FLUSH_WAIT": "PT0.1S",
     "METERLINE_FLUSH_WAIT_BEHIND": "PT0.1S",
 }
-_KAFKA = {"session.timeout.ms": 3000, "heartbeat.interval.ms": 500, "log_level": 3}
+_KAFKA = {"session.timeout.ms": 3000, "heartbeat.interval.ms": 500, "log_level": 2}
 
 
 class Deployment:

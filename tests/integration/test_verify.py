@@ -116,10 +116,25 @@ def test_a_missing_offset_is_named_and_counts_again_after_rewind(counted: Settin
     assert f"meterline rewind {place} --to 100" in told.stdout
     rewound = meterline(counted, "rewind", place, "--to", "100", "--yes")
     assert rewound.returncode == 0, rewound.stderr
+    early = meterline(counted, "verify", "--repair")
+    assert early.returncode == 1
+    assert f"not repaired: totals of {place}" in early.stdout
     count(counted)
     done = meterline(counted, "verify")
     assert done.returncode == 0, done.stdout
     assert totals(counted) == before
+
+
+def test_rewind_refuses_what_is_not_the_log_of_now(counted: Settings) -> None:
+    plant(counted, "INSERT INTO streams VALUES ('old:1', 'live', 'old', 'gone', now64(3))")
+    for place, told in (("old:1/0", "whose topic is gone"), ("none/0", "expected a stream")):
+        done = meterline(counted, "rewind", place, "--to", "0", "--yes")
+        assert done.returncode == 2, done.stdout
+        assert told in done.stderr
+    stream = rows(counted, "SELECT stream FROM streams WHERE stream != 'old:1'")[0][0]
+    beyond = meterline(counted, "rewind", f"{stream}/0", "--to", "999999", "--yes")
+    assert beyond.returncode == 2
+    assert "expected the log to hold 999999" in beyond.stderr
 
 
 def test_rewind_is_refused_while_a_worker_runs(counted: Settings) -> None:

@@ -105,7 +105,8 @@ class Adopter:
             rows = self._reads.raw(lambda row, _at_ms: row.record_ms >= since_ms)
         else:
             rows = self._reads.raw_tail(TAIL_MS)
-        self._each(token, lambda shard: self._restore_shard(shard, newest, rows))
+        oldest = max(newest - 1, 0) if whole else newest
+        self._each(token, lambda shard: self._restore_shard(shard, oldest, newest, rows))
         if self._ask(lambda: self._redis.lock is None or self._redis.lock[0] != token):
             msg = "the rebuild lock was lost"
             raise DependencyDown(msg)
@@ -126,9 +127,11 @@ class Adopter:
         for shard in range(SHARDS):
             self._ask(lambda shard=shard: on(shard))
 
-    def _restore_shard(self, shard: int, newest: int, rows: list[RawRow]) -> None:
+    def _restore_shard(
+        self, shard: int, oldest: int, newest: int, rows: list[RawRow]
+    ) -> None:
         for row in rows:
-            window = min(max(row.record_ms // self._window_ms, newest - 1, 0), newest)
+            window = min(max(row.record_ms // self._window_ms, oldest), newest)
             owner = (row.partition, row.offset, row.index)
             claims = [(row.identity, row.digest & 0xFFFFFF)]
             if row.meter == "m_unique" and row.counted:

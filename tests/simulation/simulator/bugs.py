@@ -190,6 +190,14 @@ class TrustsFirstRead(Ledger):
         return plan
 
 
+class TrustsWindowsAhead(Ledger):
+    """Takes a window as it is stored, even if it holds more of the log than its unit."""
+
+    def load(self, batch: EventBatch) -> LedgerPlan:
+        setattr(self._partition(batch.source), "_require_prefix", lambda _unit, _stored: None)
+        return super().load(batch)
+
+
 #: By the rule that is broken; the first seven are the ones that `DESIGN.md` names.
 PLANTED: dict[str, Parts] = {
     "mark_without_owner": Parts(store=MarksWithoutOwner),
@@ -204,4 +212,5 @@ PLANTED: dict[str, Parts] = {
     "history_asked_too_early": Parts(store=LooksUpTooEarly),
     "windows_forgotten_in_use": Parts(ledger=ForgetsWindowsInUse),
     "absorbed_read_once": Parts(ledger=TrustsFirstRead),
+    "windows_ahead_of_unit": Parts(ledger=TrustsWindowsAhead),
 }

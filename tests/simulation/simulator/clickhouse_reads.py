@@ -155,8 +155,9 @@ def _windows(
         row = tables.totals.get((*key, partition))
         if row is not None:
             found[key] = StoredWindow(
-                row.units, row.events, row.late, row.first_us, row.last_us, row.last_identity
-            )
+                row.units, row.events, row.late, row.first_us, row.last_us, row.last_identity,
+                row.absorbed,
+            )  # fmt: skip
     return found
 
 

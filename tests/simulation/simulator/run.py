@@ -13,7 +13,7 @@ from simulator.oracle import Oracle, Problems, contents
 from simulator.producers import Producers
 from simulator.redis_model import RedisServer
 from simulator.traffic import START_MS, draw_plan
-from simulator.turns import Turns, draw_faults
+from simulator.turns import THEMES, Turns, draw_faults
 from simulator.worker_model import Parts, Process, Servers, act
 
 _ROUNDS_MAX = 60
@@ -37,8 +37,9 @@ class Run:
         """Nothing has happened yet."""
         self.seed = seed
         self.rng = rng = Random(seed)
-        self.plan = plan = draw_plan(rng)
-        self.turns = turns = Turns(rng, draw_faults(rng), now_ms=START_MS)
+        theme = rng.choice(THEMES)
+        self.plan = plan = draw_plan(rng, theme)
+        self.turns = turns = Turns(rng, draw_faults(rng, theme), now_ms=START_MS)
         turns.others = self._others
         partitions, self._to_reveal = Producers(rng, plan).log()
         self._to_reveal.reverse()
@@ -53,7 +54,7 @@ class Run:
         )
         self.servers.clickhouse.totals_are_torn = self.servers.parts.totals_are_torn
         self.servers.clickhouse.totals_are_added = self.servers.parts.totals_are_added
-        self.workers: list[Process | None] = [None] * rng.choice([1, 2, 2, 3])
+        self.workers: list[Process | None] = [None] * (2 if theme == "twins" else rng.choice([1, 2, 2, 3]))
         self.counts: dict[str, int] = {}
         weights = self._moves_of_run()
         self._borders = list(accumulate(weights.values()))
@@ -230,8 +231,12 @@ class Run:
         return worker is not None
 
     def _any_up(self) -> Process | None:
+        """A worker, rather one in the middle of a flush: that is where it hurts."""
         up = self._up()
-        return self.rng.choice(up) if up else None
+        if not up:
+            return None
+        writing = [worker for worker in up if worker.is_writing()]
+        return self.rng.choice(writing if writing and self.rng.random() < 0.8 else up)
 
     def _redis_restart(self) -> bool:
         self.servers.redis.restart(lost=0)

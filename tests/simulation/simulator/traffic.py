@@ -5,7 +5,7 @@ oracle reads the `Event`s, the workers read `EventBatch`es made of the same even
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from random import Random
 
@@ -91,8 +91,29 @@ class Plan:
     window_ms: int
 
 
-def draw_plan(rng: Random) -> Plan:
+def draw_plan(rng: Random, theme: str) -> Plan:
     """Some features of each run are off, so that the others meet more often."""
+    plan = _any_plan(rng)
+    meter = (rng.choice(sorted(METERS)),)
+    if theme == "windows":
+        return replace(
+            plan, events=44, partitions=1, customers=1, groups=0, meters=meter, again=0.1,
+            hours=20.0, lag_hours=12.0,
+        )  # fmt: skip
+    if theme == "twins":
+        return replace(
+            plan, partitions=2, customers=1, groups=0, meters=meter, again=0.6, elsewhere=1.0,
+            recent=2, odd=0.0, hours=1.0, lag_hours=0.2,
+        )  # fmt: skip
+    if theme == "zombies":
+        return replace(
+            plan, partitions=rng.choice([1, 2]), customers=1, meters=meter, odd=0.0,
+            hours=rng.choice([1.0, 3.0]),
+        )  # fmt: skip
+    return plan
+
+
+def _any_plan(rng: Random) -> Plan:
     windowed = rng.random() < 0.25
     hours = rng.choice([1.0, 3.0, 20.0]) if not windowed else rng.choice([12.0, 20.0])
     return Plan(

@@ -55,16 +55,34 @@ class Faults:
     burst_max: int  # calls that a background thread makes in one go, at most
 
 
-def draw_faults(rng: Random) -> Faults:
+#: What a run is about: anything, or where one kind of mistake would show.
+THEMES = ("any", "any", "windows", "twins", "zombies")
+_STRIKES_OF = {
+    "windows": (),
+    "twins": ("commit_refused", "insert_refused", "redis_reply_lost"),
+    "zombies": ("insert_late", "insert_twice", "insert_reply_lost"),
+}
+_EVENTS_OF: dict[str, dict[str, float]] = {
+    "windows": {},
+    "twins": {"pause": 5.0, "redis_flushed": 1.5, "redis_loses_all": 1.5, "commits_lost": 0.5},
+    "zombies": {"pause": 3.0, "expel": 5.0, "rebalance": 4.0},
+}
+
+
+def draw_faults(rng: Random, theme: str) -> Faults:
     """A different mix for every run, so that each kind is also met alone."""
+    interruption, burst_max = rng.choice([0.02, 0.1, 0.25]), rng.choice([2, 5, 12])
+    if theme in _EVENTS_OF:
+        strikes = [name for name in _STRIKES_OF[theme] if rng.random() < 0.5]
+        events = {n: w * rng.choice([0.3, 1.0]) for n, w in _EVENTS_OF[theme].items()}
+        return Faults(frozenset(strikes), events, interruption, burst_max)
     share = rng.choice([0.15, 0.4, 0.8])
     force = rng.choice([0.5, 1.0, 3.0])
     return Faults(
         frozenset(name for name in sorted(STRIKES) if rng.random() < share),
         {name: weight * force for name, weight in EVENTS.items() if rng.random() < share},
-        interruption=rng.choice([0.02, 0.1, 0.25]),
-        burst_max=rng.choice([2, 5, 12]),
-    )
+        interruption, burst_max,
+    )  # fmt: skip
 
 
 class Turns:

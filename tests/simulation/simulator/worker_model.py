@@ -106,6 +106,11 @@ class Process:
         heads = [self.claimer.head(), self.writer.head()]
         return [head for head in heads if head is not None]
 
+    def is_writing(self) -> bool:
+        """Whether a flush is between its first call and its last."""
+        head = self.writer.head()
+        return head is not None and head.is_begun
+
     def poll(self, *, count_max: int) -> None:
         """Step `source`: rebalance, then read a batch of some partitions, perhaps a tick."""
         turns, log = self._turns, self._servers.log
