@@ -64,7 +64,7 @@ def backfill_command(
 def _registered(settings: Settings, path: Path, name: str | None) -> StreamRecord:
     client = connect_clickhouse(settings)
     try:
-        return register_backfill(Progress(client), path, name)
+        return register_backfill(Progress(client), path, name=name)
     finally:
         client.close()
 
@@ -73,7 +73,7 @@ def _backfill(
     settings: Settings, catalog: Catalog, record: StreamRecord, rows: RowFile, *,
     path: Path, from_start: bool,
 ) -> dict[str, Any]:  # fmt: skip
-    run = Backfill(settings, catalog, record)
+    run = Backfill(settings, catalog, record=record)
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
     try:
         with Bars(*columns, TimeRemainingColumn(), console=stderr, transient=True) as bars:

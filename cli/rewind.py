@@ -51,10 +51,12 @@ def rewind_command(
     # 1  the group resumes at the offset. Crash after: what is absorbed is skipped; no effect.
     # 2  totals go back (see `rewind_totals`).
     if stream.kind == "live":
-        group = ConsumerGroup(kafka_config(settings), settings.group_id, stream.topic)
+        group = ConsumerGroup(kafka_config(settings), group=settings.group_id, topic=stream.topic)
         group.set_back(place.partition, to)
     store = adopt_memory(settings, connect_clickhouse(settings), known, say=stderr.print)
-    rewind_totals(client, known, store, stream=place.stream, partition=place.partition, offset=to)
+    rewind_totals(
+        client, known, store=store, stream=place.stream, partition=place.partition, offset=to
+    )
     store.close()
     client.close()
     next_step = (

@@ -83,7 +83,7 @@ def _repaired(settings: Settings, catalog: Catalog, before: Findings, *, limit: 
     partitions = before.totals.partitions - before.incomplete
     if partitions:
         store = adopt_memory(settings, connect_clickhouse(settings), catalog, say=stderr.print)
-        repair_totals(client, catalog, store, partitions, say=stderr.print)
+        repair_totals(client, catalog, store=store, partitions=partitions, say=stderr.print)
         store.close()
     with verifying() as say:
         found = verify(client, catalog, shown_max=limit, say=say)

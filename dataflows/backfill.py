@@ -72,7 +72,7 @@ def open_rows(path: Path) -> RowFile:
     return kind(path)
 
 
-def register_backfill(progress: Progress, path: Path, name: str | None = None) -> StreamRecord:
+def register_backfill(progress: Progress, path: Path, *, name: str | None = None) -> StreamRecord:
     """The stream of a file, recorded when it is first seen.
 
     Raises `PermanentError` when the name was given to other content before, `FileUnfit`.
@@ -97,7 +97,7 @@ class Backfill:
     """The steps for one stream; used once, by one thread. Raises what the steps raise."""
 
     def __init__(
-        self, settings: Settings, catalog: Catalog, record: StreamRecord, *,
+        self, settings: Settings, catalog: Catalog, *, record: StreamRecord,
         before_step: Callable[[int], None] | None = None,
     ) -> None:  # fmt: skip
         """Connect, adopt the dedup memory, and take the stream from whoever had it."""

@@ -45,7 +45,7 @@ class CsvFile:
                 if number < start or cells == []:
                     continue
                 numbers.append(number)
-                values.append(self._value(write, cells, lines))
+                values.append(self._value(write, cells, lines=lines))
                 if len(numbers) == size:
                     yield RowChunk(numbers, values, min(lines.behind / self._size, 1.0))
                     numbers, values = [], []
@@ -53,7 +53,11 @@ class CsvFile:
             yield RowChunk(numbers, values, 1.0)
 
     def _value(
-        self, write: Callable[[list[str | None]], bytes], cells: list[str] | None, lines: "_Lines"
+        self,
+        write: Callable[[list[str | None]], bytes],
+        cells: list[str] | None,
+        *,
+        lines: "_Lines",
     ) -> bytes:
         if cells is None or len(cells) != len(self._names):
             return lines.taken()

@@ -68,7 +68,8 @@ def check_columns(path: Path, names: list[str]) -> None:
     """Raises `FileUnfit` unless the columns can be told apart and are all known."""
     unknown = [
         name for name in names
-        if name not in FIELDS and not (name.startswith(DIMENSION_PREFIX) and name != DIMENSION_PREFIX)
+        if name not in FIELDS
+        and not (name.startswith(DIMENSION_PREFIX) and name != DIMENSION_PREFIX)
     ]  # fmt: skip
     if unknown:
         msg = (

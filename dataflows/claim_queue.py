@@ -40,7 +40,8 @@ class ClaimQueue:
         """
         if isinstance(item, Tick):
             self._under_way.append((item, None))
-            return self._out(wait_for=len(self._under_way))
+            left = 0 if item.last else self._in_flight_max
+            return self._out(wait_for=len(self._under_way) - left)
         self._under_way.append((item, self._asker.submit(self._decide, item)))
         return self._out(wait_for=len(self._under_way) - self._in_flight_max)
 

@@ -97,7 +97,7 @@ class Settings(BaseSettings):
     #: The same while catching up: larger flushes hold fewer rows of totals for each event.
     flush_wait_behind: Duration = timedelta(seconds=3)
     #: Batches whose claims may be under way at once.
-    claims_in_flight_max: int = Field(3, ge=1, le=64)
+    claims_in_flight_max: int = Field(8, ge=1, le=64)
     #: (customer, meter, group, period) units that the ledger keeps; more are read again.
     ledger_units_max: int = Field(1_200_000, ge=1000)
 

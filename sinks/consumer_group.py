@@ -45,7 +45,7 @@ class GroupView:
 class ConsumerGroup:
     """One group on one topic."""
 
-    def __init__(self, config: dict[str, Any], group: str, topic: str) -> None:
+    def __init__(self, config: dict[str, Any], *, group: str, topic: str) -> None:
         """`config` holds the shared Kafka properties; nothing is asked yet."""
         self._admin = AdminClient({**config, "socket.timeout.ms": 8000})
         self._group = group

@@ -96,14 +96,16 @@ def dedup_status(settings: Settings, client: Client) -> DedupStatus:
             is_rebuilding=bool(server.exists(f"{layout.prefix}:rebuilding")),
         )  # fmt: skip
         for shard in range(layout.shards):
-            _read_shard(status, layout, server.hgetall(layout.state_key(shard)))
+            _read_shard(status, layout, state=server.hgetall(layout.state_key(shard)))
         status.generations.sort(key=lambda each: each.window)
-        status.sample = _sample(server, layout, [each.window for each in status.generations])
+        status.sample = _sample(
+            server, layout, windows=[each.window for each in status.generations]
+        )
         server.close()
     return status
 
 
-def _read_shard(status: DedupStatus, layout: MemoryLayout, state: dict[bytes, bytes]) -> None:
+def _read_shard(status: DedupStatus, layout: MemoryLayout, *, state: dict[bytes, bytes]) -> None:
     fields = {name.decode(): value.decode() for name, value in state.items()}
     marker = status.adoptions[0].marker if status.adoptions else ""
     wanted = (marker, str(layout.buckets), str(layout.window_ms))
@@ -126,15 +128,13 @@ def _read_shard(status: DedupStatus, layout: MemoryLayout, state: dict[bytes, by
     status.generations = list(generations.values())
 
 
-def _sample(server: Any, layout: MemoryLayout, windows: list[int]) -> Sample:
+def _sample(server: Any, layout: MemoryLayout, *, windows: list[int]) -> Sample:
     found = Sample()
-    keys = [
-        b"%s:%d:" % (layout.state_key(random.randrange(layout.shards)).encode(), window)  # noqa: S311
-        + random.randrange(layout.buckets).to_bytes(4, "big")  # noqa: S311
-        for window in windows
-        for _ in range(_SAMPLE // max(len(windows), 1))
-    ]
-    for key in keys:
+    chance = random.Random()  # noqa: S311 - a sample, no secret
+    for window in windows * (_SAMPLE // max(len(windows), 1)):
+        state = layout.state_key(chance.randrange(layout.shards)).encode()
+        bucket = chance.randrange(layout.buckets).to_bytes(4, "big")
+        key = b"%s:%d:%s" % (state, window, bucket)
         pipe = server.pipeline(transaction=False)
         pipe.hlen(key)
         pipe.memory_usage(key)

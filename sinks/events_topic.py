@@ -38,14 +38,14 @@ class EventsTopic:
                 failures.append(error.str())
 
         for customer, event in events:
-            self._produce(customer or None, event, delivered)
+            self._produce(customer or None, event, delivered=delivered)
         left = self._producer.flush(_TIMEOUT_S + 1)
         if left or failures:
             reason = failures[0] if failures else f"{left} messages not acknowledged in time"
             msg = f"Kafka did not take all events into {self._topic}: {reason}; repeat the command"
             raise DependencyDown(msg)
 
-    def _produce(self, key: str | None, value: bytes, delivered: Any) -> None:
+    def _produce(self, key: str | None, value: bytes, *, delivered: Any) -> None:
         while True:
             try:
                 self._producer.produce(self._topic, value, key, on_delivery=delivered)

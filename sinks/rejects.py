@@ -100,13 +100,13 @@ class Rejects:
 
     def counts(self, wanted: RejectFilter) -> list[CodeCount]:
         """By code, the most frequent first. Raises `DependencyDown`."""
-        rows = self._query(_COUNTS, wanted, "GROUP BY name ORDER BY n DESC, name")
+        rows = self._query(_COUNTS, wanted, order="GROUP BY name ORDER BY n DESC, name")
         return [CodeCount(str(code), int(count), int(done)) for code, count, done in rows]
 
     def newest(self, wanted: RejectFilter, *, limit: int) -> list[Reject]:
         """The last to arrive, newest first. Raises `DependencyDown`."""
         order = f"ORDER BY record_time DESC, stream, partition, offset DESC, `index` LIMIT {limit}"
-        return [_reject(row) for row in self._query(_ROWS, wanted, order)]
+        return [_reject(row) for row in self._query(_ROWS, wanted, order=order)]
 
     def pages(self, wanted: RejectFilter) -> Iterator[list[Reject]]:
         """All of them in the order of their coordinates, some at a time."""
@@ -114,7 +114,9 @@ class Rejects:
         while True:
             tail = "" if after is None else "AND (stream, partition, offset, `index`) > %(after)s"
             order = f"{tail} ORDER BY stream, partition, offset, `index` LIMIT {_PAGE}"
-            rows = self._query(_ROWS, wanted, order, after=None if after is None else tuple(after))
+            rows = self._query(
+                _ROWS, wanted, order=order, after=None if after is None else tuple(after)
+            )
             if not rows:
                 return
             page = [_reject(row) for row in rows]
@@ -132,7 +134,7 @@ class Rejects:
             )
 
     def _query(
-        self, sql: str, wanted: RejectFilter, order: str, **parameters: Any
+        self, sql: str, wanted: RejectFilter, *, order: str, **parameters: Any
     ) -> list[tuple[Any, ...]]:
         condition, bound = wanted.condition()
         with clickhouse_errors("reading rejected events"):

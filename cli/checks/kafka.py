@@ -42,7 +42,9 @@ def check_kafka(settings: Settings) -> list[Check]:
     except KafkaException as error:
         msg = f"Kafka at {settings.kafka_bootstrap_servers}: {error.args[0].str()}"
         raise DependencyDown(msg) from error
-    group = ConsumerGroup(kafka_config(settings), settings.group_id, settings.events_topic)
+    group = ConsumerGroup(
+        kafka_config(settings), group=settings.group_id, topic=settings.events_topic
+    )
     return checks + _check_group(settings, group.view())
 
 
@@ -67,7 +69,8 @@ def _check_events(settings: Settings, admin: AdminClient) -> list[Check]:
         _check_retention(settings, int(configs["retention.ms"]), alter),
         judged(
             AREA, "replicas", str(replicas),
-            warn="" if replicas > 1 else "a broker that is lost takes events along: use 3 in production",
+            warn="" if replicas > 1
+            else "a broker that is lost takes events along: use 3 in production",
         ),
     ]  # fmt: skip
 

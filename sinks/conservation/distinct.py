@@ -32,7 +32,7 @@ SELECT count(), groupArray(%(shown)s)((hex(identity), customers)) FROM
 
 
 def check_distinct(
-    client: Client, catalog: Catalog, found: Findings, *, shown_max: int, pause_s: float = _PAUSE_S
+    client: Client, catalog: Catalog, *, found: Findings, shown_max: int, pause_s: float = _PAUSE_S
 ) -> None:
     """Each unique_count meter: a month's counted events = its distinct values in raw.
 

@@ -21,7 +21,8 @@ class Balance:
     """What became of the offsets of one partition, up to its cut.
 
     The six outcomes count events (a message may be an array of them), each once; `control` counts
-    offsets without a record, `lost` those that an operator accepted as lost. `missing` counts offsets that nothing accounts for, of which
+    offsets without a record, `lost` those that an operator accepted as lost. `missing` counts
+    offsets that nothing accounts for, of which
     `missing_ranges` are the first, half-open. `superseded` of the missing hold a raw row whose
     identity another coordinate holds first: a duplicate that nobody recorded. `doubled` counts raw
     rows beyond one a coordinate. `in_flight` counts offsets at or beyond the cut that are written

@@ -27,7 +27,8 @@ _ROWS = f"""
     UNION ALL SELECT stream, partition, if(code = '{_CONFLICT}', 'k', 'r'), offset, `index`
               FROM rejected_events FINAL
     UNION ALL SELECT stream, partition, 's', offset, `index` FROM suppressed_events FINAL
-    UNION ALL SELECT stream, partition, if(reason = 'lost', 'l', 'g'), arrayJoin(range(first_offset, next_offset)), 0
+    UNION ALL SELECT stream, partition, if(reason = 'lost', 'l', 'g'),
+              arrayJoin(range(first_offset, next_offset)), 0
               FROM offset_gaps FINAL
 """
 _BALANCES = f"""
@@ -90,7 +91,7 @@ def balances(client: Client, cuts: list[Cut]) -> list[Balance]:
     with clickhouse_errors("accounting for every offset"):
         rows = client.query(_BALANCES, parameters=cut_parameters(cuts)).result_rows
     found = {(row[0], row[1]): row[2:] for row in rows}
-    return [_balance(client, cut, found.get((cut.stream, cut.partition))) for cut in cuts]
+    return [_balance(client, cut, row=found.get((cut.stream, cut.partition))) for cut in cuts]
 
 
 def missing_offsets(client: Client, cut: Cut, *, count_max: int) -> list[int]:
@@ -99,14 +100,16 @@ def missing_offsets(client: Client, cut: Cut, *, count_max: int) -> list[int]:
     for first in _blocks_with_holes(client, cut):
         low, high = max(first, cut.first_offset), min(first + _BLOCK, cut.next_offset)
         with clickhouse_errors("naming missing offsets"):
-            rows = client.query(_MISSING, parameters=_range(cut, low, high)).result_rows
+            rows = client.query(
+                _MISSING, parameters=_range(cut, first=low, following=high)
+            ).result_rows
         found.extend(rows[0][0])
         if len(found) >= count_max:
             break
     return found[:count_max]
 
 
-def _balance(client: Client, cut: Cut, row: Any | None) -> Balance:
+def _balance(client: Client, cut: Cut, *, row: Any | None) -> Balance:
     if row is None:
         row = (0,) * 10
     a, ad, adk, adkr, adkrs, records, with_gaps, covered, doubled, in_flight = (
@@ -133,7 +136,7 @@ def _blocks_with_holes(client: Client, cut: Cut) -> list[int]:
     """First offsets of the blocks of offsets that are not complete, ascending."""
     with clickhouse_errors("looking for missing offsets"):
         rows = client.query(
-            _BLOCKS, parameters=_range(cut, cut.first_offset, cut.next_offset)
+            _BLOCKS, parameters=_range(cut, first=cut.first_offset, following=cut.next_offset)
         ).result_rows
     held = {int(block): int(count) for block, count in rows}
     found = []
@@ -145,7 +148,7 @@ def _blocks_with_holes(client: Client, cut: Cut) -> list[int]:
     return found
 
 
-def _range(cut: Cut, first: int, following: int) -> dict[str, Any]:
+def _range(cut: Cut, *, first: int, following: int) -> dict[str, Any]:
     return {
         "stream": cut.stream, "partition": cut.partition, "first": first, "next": following,
     }  # fmt: skip

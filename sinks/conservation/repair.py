@@ -70,7 +70,7 @@ WHERE lost.stream = %(stream)s AND lost.partition = %(partition)s AND lost.offse
 
 
 def repair_totals(
-    client: Client, catalog: Catalog, store: DedupStore, partitions: set[tuple[str, int]], *,
+    client: Client, catalog: Catalog, *, store: DedupStore, partitions: set[tuple[str, int]],
     settle_s: float = _SETTLE_S, say: Callable[[str], None] = lambda _text: None,
 ) -> int:  # fmt: skip
     """Write the wrong totals of `partitions` anew; the number of windows still wrong (0, mostly).
@@ -82,21 +82,21 @@ def repair_totals(
         time.sleep(settle_s)
         cuts = _cuts_of(client, partitions)
         say(f"round {number}: writing totals of {len(cuts)} partitions anew from raw history")
-        rewrite_totals(client, catalog, cuts)
+        rewrite_totals(client, catalog, cuts=cuts)
         _fence(store, partitions)
         wrong = compare_totals(
-            client, _cuts_of(client, partitions), catalog, shown_max=1, only_cuts=True
+            client, catalog, cuts=_cuts_of(client, partitions), shown_max=1, only_cuts=True
         )
         if not wrong.differing:
             return 0
     return wrong.differing
 
 
-def rewrite_totals(client: Client, catalog: Catalog, cuts: list[Cut]) -> None:
+def rewrite_totals(client: Client, catalog: Catalog, *, cuts: list[Cut]) -> None:
     """One row for every window that differs from raw up to its cut, absorbed up to there."""
     if not cuts:
         return
-    bound = comparison_parameters(client, cuts, catalog)
+    bound = comparison_parameters(client, catalog, cuts=cuts)
     for customers in customer_ranges(client):
         sql = _REWRITE.replace("{range}", range_condition(customers, only_cuts=True))
         parameters = {**bound, "above": customers[0], "upto": customers[1]}

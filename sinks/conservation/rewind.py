@@ -25,7 +25,7 @@ WHERE stream = %(stream)s AND partition = %(partition)s AND absorbed_offset >= %
 
 
 def rewind_totals(
-    client: Client, catalog: Catalog, store: DedupStore, *, stream: str, partition: int, offset: int
+    client: Client, catalog: Catalog, *, store: DedupStore, stream: str, partition: int, offset: int
 ) -> None:
     """Make totals as they were before `offset`; its readers must have been stopped.
 
@@ -35,4 +35,4 @@ def rewind_totals(
     parameters = {"stream": stream, "partition": partition, "offset": offset}
     with clickhouse_errors("setting totals back"):
         client.command(_FORGET, parameters=parameters, settings={"lightweight_deletes_sync": 2})
-    rewrite_totals(client, catalog, [Cut(stream, partition, 0, offset)])
+    rewrite_totals(client, catalog, cuts=[Cut(stream, partition, 0, offset)])

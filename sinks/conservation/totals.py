@@ -125,7 +125,7 @@ def customer_ranges(client: Client) -> list[tuple[str | None, str | None]]:
 
 
 def compare_totals(
-    client: Client, cuts: list[Cut], catalog: Catalog, *, shown_max: int,
+    client: Client, catalog: Catalog, *, cuts: list[Cut], shown_max: int,
     only_cuts: bool = False, say: Callable[[int, int], None] = lambda _done, _of: None,
 ) -> TotalsResult:  # fmt: skip
     """Compare every window up to its cut; `say` hears how many ranges of how many are done.
@@ -137,7 +137,7 @@ def compare_totals(
     if not cuts:
         return found
     ranges = customer_ranges(client)
-    bound = comparison_parameters(client, cuts, catalog)
+    bound = comparison_parameters(client, catalog, cuts=cuts)
     for done, customers in enumerate(ranges):
         say(done, len(ranges))
         parameters = {
@@ -152,7 +152,7 @@ def compare_totals(
     return found
 
 
-def comparison_parameters(client: Client, cuts: list[Cut], catalog: Catalog) -> dict[str, Any]:
+def comparison_parameters(client: Client, catalog: Catalog, *, cuts: list[Cut]) -> dict[str, Any]:
     """Parameters of `COMPARED`, but those of its `range_condition` (`above`, `upto`)."""
     with clickhouse_errors("asking which meters keep the latest value"):
         latest = {str(row[0]) for row in client.query(_LATEST).result_rows}

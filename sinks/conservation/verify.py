@@ -37,11 +37,11 @@ def verify(
     say("offsets", 0.0)
     found.balances = balances(client, cuts)
     found.totals = compare_totals(
-        client, cuts, catalog, shown_max=shown_max,
+        client, catalog, cuts=cuts, shown_max=shown_max,
         say=lambda done, of: say("totals", 0.3 + 0.5 * done / of),
     )  # fmt: skip
     say("distinct values", 0.8)
-    check_distinct(client, catalog, found, shown_max=shown_max)
+    check_distinct(client, catalog, found=found, shown_max=shown_max)
     say("identities", 0.9)
     check_identities(client, found, shown_max=shown_max)
     say("done", 1.0)

@@ -81,8 +81,8 @@ def count(settings: Settings) -> None:
     worker = start_worker(settings)
     try:
         group = ConsumerGroup(
-            {"bootstrap.servers": settings.kafka_bootstrap_servers}, settings.group_id,
-            settings.events_topic,
+            {"bootstrap.servers": settings.kafka_bootstrap_servers}, group=settings.group_id,
+            topic=settings.events_topic,
         )  # fmt: skip
         wait_until(lambda: all(each.lag == 0 for each in group.view().partitions))
     finally:

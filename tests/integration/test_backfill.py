@@ -28,14 +28,14 @@ import dataflows.backfill as backfill
 from cli.main import main
 
 class Killed(backfill.Backfill):
-    def __init__(self, *arguments):
+    def __init__(self, *arguments, **named):
         left = {"flushes": 3}
         def before(step):
             if step == int(os.environ["KILL_BEFORE_STEP"]):
                 left["flushes"] -= 1
                 if not left["flushes"]:
                     os.kill(os.getpid(), signal.SIGKILL)
-        super().__init__(*arguments, before_step=before)
+        super().__init__(*arguments, **named, before_step=before)
 
 import cli.backfill
 cli.backfill.Backfill = Killed

@@ -129,4 +129,4 @@ def test_wrong_settings_are_told_as_failures(
     monkeypatch.setenv("METERLINE_DEDUP_SHARDS", "many")
     done = meterline(settings, "doctor")
     assert done.returncode == 1
-    assert "dedup_shards" in done.stdout
+    assert "METERLINE_DEDUP_SHARDS" in done.stdout

@@ -75,7 +75,8 @@ def test_a_wrong_total_is_found_with_expected_and_got_and_repaired(counted: Sett
 def test_every_aggregation_is_added_up_and_repaired(counted: Settings, meter: str) -> None:
     before = totals(counted)
     plant(counted, f"INSERT INTO usage_totals SELECT * REPLACE (quantity + 1 AS quantity, "
-                   f"events + 1 AS events) FROM usage_totals FINAL WHERE meter = '{meter}'")  # fmt: skip
+                   "events + 1 AS events) FROM usage_totals FINAL "
+                   f"WHERE meter = '{meter}'")  # fmt: skip
     assert answer(counted, "verify")["totals"]["differing"] > 0
     assert meterline(counted, "verify", "--repair").returncode == 0
     assert totals(counted) == before
@@ -84,7 +85,8 @@ def test_every_aggregation_is_added_up_and_repaired(counted: Settings, meter: st
 def test_a_lost_total_and_one_without_events_are_found_and_repaired(counted: Settings) -> None:
     before = totals(counted)
     plant(counted, f"DELETE FROM usage_totals WHERE ({_TOTAL}) IN "
-                   f"(SELECT {_TOTAL} FROM usage_totals FINAL WHERE meter = 'seats' LIMIT 1)")  # fmt: skip
+                   f"(SELECT {_TOTAL} FROM usage_totals FINAL "
+                   "WHERE meter = 'seats' LIMIT 1)")  # fmt: skip
     plant(counted, "INSERT INTO usage_totals SELECT * REPLACE ('ghost' AS customer_id) FROM "
                    "usage_totals FINAL WHERE meter = 'storage_gb' LIMIT 1")  # fmt: skip
     assert answer(counted, "verify")["totals"]["differing"] == 2
@@ -97,7 +99,8 @@ def test_a_lost_total_and_one_without_events_are_found_and_repaired(counted: Set
 
 def test_an_extra_raw_row_is_found_as_a_second_event_at_one_coordinate(counted: Settings) -> None:
     plant(counted, "INSERT INTO usage_events SELECT * REPLACE (unhex('00112233445566778899aabbcc"
-                   "ddeeff') AS identity) FROM usage_events WHERE meter = 'api_requests' LIMIT 1")  # fmt: skip
+                   "ddeeff') AS identity) FROM usage_events "
+                   "WHERE meter = 'api_requests' LIMIT 1")  # fmt: skip
     found = answer(counted, "verify")
     assert not found["holds"]
     assert sum(balance["doubled"] for balance in found["balances"]) == 1
@@ -155,7 +158,8 @@ def test_a_copy_that_a_merge_may_drop_is_recorded_as_a_duplicate(counted: Settin
     """Redis lost its memory, and two partitions accepted the same event at the same time."""
     plant(counted, "SYSTEM STOP MERGES usage_events")
     plant(counted, "INSERT INTO usage_events SELECT * REPLACE (1 AS partition, 0 AS offset, "
-                   "record_time + 5 AS record_time) FROM (SELECT * FROM usage_events WHERE offset = 7)")  # fmt: skip
+                   "record_time + 5 AS record_time) "
+                   "FROM (SELECT * FROM usage_events WHERE offset = 7)")  # fmt: skip
     plant(counted, "INSERT INTO watermarks SELECT stream, 1, 0, 1, watermark, written_at "
                    "FROM watermarks WHERE partition = 0 LIMIT 1")  # fmt: skip
     found = answer(counted, "verify")
@@ -167,7 +171,8 @@ def test_a_copy_that_a_merge_may_drop_is_recorded_as_a_duplicate(counted: Settin
 
 def test_a_distinct_value_that_counts_twice_is_found(counted: Settings) -> None:
     plant(counted, "INSERT INTO usage_events SELECT * REPLACE (true AS counted) FROM (SELECT * "
-                   "FROM usage_events FINAL WHERE meter = 'active_users' AND NOT counted LIMIT 1)")  # fmt: skip
+                   "FROM usage_events FINAL "
+                   "WHERE meter = 'active_users' AND NOT counted LIMIT 1)")  # fmt: skip
     found = answer(counted, "verify")
     assert found["distinct_differing"] == 1
     assert found["distinct"][0]["got"] == found["distinct"][0]["expected"] + 1

@@ -196,7 +196,7 @@ class SimClient:
         def round_trip() -> None:
             self._server.insert(table, _READERS[table](rows.combine_chunks()), self._on_land)
 
-        self._turns.call(round_trip)
+        self._turns.call(round_trip, label=table)
 
 
 class SimSink(UsageSink):

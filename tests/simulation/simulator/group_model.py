@@ -47,10 +47,14 @@ class Group:
         is_changed = False
         for place in self.places.values():
             if place.owner is None and self.members:
-                place.owner = place.wanted if place.wanted is not None else rng.choice(self.members)
+                place.owner = place.wanted if place.wanted is not None else self._idlest(rng)
                 place.wanted = None
                 is_changed = True
         return is_changed
+
+    def _idlest(self, rng: Random) -> int:
+        held = [place.owner for place in self.places.values()]
+        return min(self.members, key=lambda member: (held.count(member), rng.random()))
 
     def move_one(self, rng: Random) -> bool:
         """Want one partition elsewhere; it moves when its owner has let go."""

@@ -19,10 +19,10 @@ CONFLICT = "identity_must_not_repeat_with_other_payload"
 
 @dataclass(slots=True)
 class Problems:
-    """What is not as it must be; `raw` is never excused."""
+    """What is not as it must be. `raw`, which events are accepted, is never excused."""
 
     raw: list[str] = field(default_factory=list)
-    totals: list[str] = field(default_factory=list)
+    totals: list[str] = field(default_factory=list)  # and the rated columns of raw
     places: list[str] = field(default_factory=list)  # what became of each offset
 
     def __bool__(self) -> bool:
@@ -57,10 +57,12 @@ class Oracle:
         """`is_strict`: no claim was ever lost, so every coordinate has exactly one outcome."""
         problems = Problems()
         rows = sorted((row for row, _ in tables.raw.values()), key=lambda row: row.coordinate)
-        problems.raw = [*self._check_raw(rows), *self._check_counted(rows)]
+        problems.raw = list(self._check_raw(rows))
         if problems.raw:
             return problems
-        problems.totals = [*_check_before(rows), *_check_totals(rows, tables.totals)]
+        problems.totals = [
+            *self._check_counted(rows), *_check_before(rows), *_check_totals(rows, tables.totals),
+        ]  # fmt: skip
         problems.places = [
             *self._check_places(rows, tables, is_strict=is_strict),
             *self._check_watermarks(tables),

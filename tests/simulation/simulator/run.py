@@ -168,9 +168,10 @@ class Run:
     def _reveal(self) -> bool:
         if not self._to_reveal:
             return False
-        part = self.servers.log[self._to_reveal.pop()]
-        self.turns.now_ms = max(self.turns.now_ms, part.times_ms[part.revealed])
-        part.revealed += 1
+        for _ in range(min(1 + self.turns.below(4), len(self._to_reveal))):
+            part = self.servers.log[self._to_reveal.pop()]
+            self.turns.now_ms = max(self.turns.now_ms, part.times_ms[part.revealed])
+            part.revealed += 1
         return True
 
     def _work(self) -> bool:
@@ -185,8 +186,10 @@ class Run:
             return False
         if worker.inbox and self.rng.random() < 0.8:
             act(self.turns, worker, worker.take)
-        else:
-            act(self.turns, worker, lambda: worker.poll(count_max=6))
+            return True
+        if not worker.has_news() and self.rng.random() < 0.8:
+            return False
+        act(self.turns, worker, lambda: worker.poll(count_max=6))
         return True
 
     def _background(self) -> bool:
@@ -221,7 +224,7 @@ class Run:
         worker = self._any_up()
         if worker is not None:
             worker.expel()
-            worker.asleep = self.rng.randint(0, 60)
+            worker.asleep = self.rng.randint(0, 100)
         return worker is not None
 
     def _pause(self) -> bool:
@@ -243,16 +246,26 @@ class Run:
         return True
 
     def _redis_loses_last(self) -> bool:
+        if self._is_dull():
+            return False
         self.servers.redis.restart(lost=self.rng.choice([1, 3, 10, 100]))
         return True
 
     def _redis_loses_all(self) -> bool:
+        if self._is_dull():
+            return False
         self.servers.redis.wipe(is_restart=True)
         return True
 
     def _redis_flushed(self) -> bool:
+        if self._is_dull():
+            return False
         self.servers.redis.wipe(is_restart=False)
         return True
+
+    def _is_dull(self) -> bool:
+        """Nobody has claimed what is not written, so that little can go wrong; mostly not now."""
+        return not any(worker.is_waiting() for worker in self._up()) and self.rng.random() < 0.9
 
     def _commits_lost(self) -> bool:
         for place in self.servers.group.places.values():

@@ -48,6 +48,7 @@ class Task:
     turn: Turn
     do: Callable[[], Any]
     finished: bool = False
+    next_call: str = ""  # label of the call that it is stopped at
     value: Any = None
     error: Exception | None = None
     _journal: list[_Answer] = field(default_factory=list)
@@ -69,11 +70,12 @@ class Task:
         finally:
             self.turn.running = before
 
-    def call(self, do: Callable[[], T], *, is_server: bool = True) -> T:
+    def call(self, do: Callable[[], T], *, is_server: bool = True, label: str = "") -> T:
         """An answer from the journal, or a new one; may stop the task before a server is called."""
         if self._at == len(self._journal):
             if is_server:
                 if self._left == 0:
+                    self.next_call = label
                     raise Paused
                 self._left -= 1
             try:

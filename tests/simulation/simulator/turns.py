@@ -33,7 +33,7 @@ EVENTS = {
     "redis_restart": 0.3,
     "redis_loses_last": 0.5,
     "redis_loses_all": 0.5,
-    "redis_flushed": 0.3,
+    "redis_flushed": 0.5,
     "commits_lost": 0.4,
     "lock_expires": 0.5,
 }
@@ -49,23 +49,23 @@ class Actor(Protocol):
 class Faults:
     """Which of `STRIKES` and `EVENTS` a run has, and how it divides its time."""
 
-    strikes: frozenset[str]
+    strikes: dict[str, float]
     events: dict[str, float]
     interruption: float  # chance that others act before a call of a main thread
     burst_max: int  # calls that a background thread makes in one go, at most
 
 
 #: What a run is about: anything, or where one kind of mistake would show.
-THEMES = ("any", "any", "windows", "twins", "zombies")
-_STRIKES_OF = {
-    "windows": (),
-    "twins": ("commit_refused", "insert_refused", "redis_reply_lost"),
-    "zombies": ("insert_late", "insert_twice", "insert_reply_lost"),
+THEMES = ("any", "any", "any", "windows", "twins", "twins", "twins", "zombies", "zombies")
+_STRIKES_OF: dict[str, dict[str, float]] = {
+    "windows": {},
+    "twins": {"commit_refused": 0.3, "insert_refused": 0.1, "redis_reply_lost": 0.05},
+    "zombies": {"insert_late": 0.1, "insert_twice": 0.1, "insert_reply_lost": 0.1},
 }
 _EVENTS_OF: dict[str, dict[str, float]] = {
     "windows": {},
-    "twins": {"pause": 5.0, "redis_flushed": 1.5, "redis_loses_all": 1.5, "commits_lost": 0.5},
-    "zombies": {"pause": 3.0, "expel": 5.0, "rebalance": 4.0},
+    "twins": {"pause": 4.0, "redis_flushed": 0.8, "redis_loses_all": 0.5, "commits_lost": 0.3},
+    "zombies": {"pause": 1.0, "expel": 3.0, "rebalance": 2.0},
 }
 
 
@@ -73,13 +73,13 @@ def draw_faults(rng: Random, theme: str) -> Faults:
     """A different mix for every run, so that each kind is also met alone."""
     interruption, burst_max = rng.choice([0.02, 0.1, 0.25]), rng.choice([2, 5, 12])
     if theme in _EVENTS_OF:
-        strikes = [name for name in _STRIKES_OF[theme] if rng.random() < 0.5]
+        strikes = {n: chance for n, chance in _STRIKES_OF[theme].items() if rng.random() < 0.5}
         events = {n: w * rng.choice([0.3, 1.0]) for n, w in _EVENTS_OF[theme].items()}
-        return Faults(frozenset(strikes), events, interruption, burst_max)
+        return Faults(strikes, events, interruption, burst_max)
     share = rng.choice([0.15, 0.4, 0.8])
     force = rng.choice([0.5, 1.0, 3.0])
     return Faults(
-        frozenset(name for name in sorted(STRIKES) if rng.random() < share),
+        {name: chance for name, chance in STRIKES.items() if rng.random() < share},
         {name: weight * force for name, weight in EVENTS.items() if rng.random() < share},
         interruption, burst_max,
     )  # fmt: skip
@@ -108,13 +108,14 @@ class Turns:
         """0 .. limit-1, cheaply."""
         return int(self.rng.random() * limit)
 
-    def call(self, do: Callable[[], T], *, force: float = 1.0) -> T:
+    def call(self, do: Callable[[], T], *, force: float = 1.0, label: str = "") -> T:
         """Ask a server: a task may stop here, a main thread may be interrupted here.
 
-        `force` raises the chance of that where little time passes but much may go wrong.
+        `force` raises the chance of that where little time passes but much may go wrong;
+        `label` says what a stopped task is about to do.
         """
         if self.running is not None:
-            return self.running.call(do)
+            return self.running.call(do, label=label)
         self._interrupt(self._faults.interruption * force)
         return do()
 
@@ -132,9 +133,8 @@ class Turns:
 
     def strikes(self, kind: str) -> bool:
         """Whether this kind of fault happens now."""
-        if self.is_calm or kind not in self._faults.strikes:
-            return False
-        return self.rng.random() < STRIKES[kind]
+        chance = self._faults.strikes.get(kind)
+        return chance is not None and not self.is_calm and self.rng.random() < chance
 
     def land_later(self, do: Callable[[], None]) -> None:
         """Something that was sent and takes effect at some later time."""

@@ -107,9 +107,21 @@ class Process:
         return [head for head in heads if head is not None]
 
     def is_writing(self) -> bool:
-        """Whether a flush is between its first call and its last."""
-        head = self.writer.head()
-        return head is not None and head.is_begun
+        """Whether it is about to insert what its fence let through."""
+        head = self.writer.head() if self.is_up else None
+        return head is not None and head.next_call in ("usage_events", "usage_totals")
+
+    def is_waiting(self) -> bool:
+        """Whether anything that it claimed is not written yet."""
+        return self.is_up and (self.flusher.waiting > 0 or bool(self.tasks()))
+
+    def has_news(self) -> bool:
+        """Whether a poll would give messages or another assignment."""
+        group, log = self._servers.group, self._servers.log
+        held = {source.partition: at for source, at in self.positions.items()}
+        return set(group.assigned(self._member)) != set(held) or any(
+            at < log[number].end for number, at in held.items()
+        )
 
     def poll(self, *, count_max: int) -> None:
         """Step `source`: rebalance, then read a batch of some partitions, perhaps a tick."""
