@@ -87,7 +87,8 @@ class KafkaReader:
                 "queued.min.messages": 50_000,
                 "fetch.message.max.bytes": 1_048_576,
                 "fetch.wait.max.ms": 50,
-                "fetch.queue.backoff.ms": 10,  # a full queue is empty long before the default second
+                # A full queue is empty again long before the default second.
+                "fetch.queue.backoff.ms": 10,
                 "error_cb": self._on_error,
             }
         )

@@ -53,8 +53,8 @@ class Unit:
     """
 
     __slots__ = (
-        "absorbed", "aggregation", "cell", "is_whole", "key", "latest_identity", "latest_us", "newest",
-        "others", "total", "touched",
+        "absorbed", "aggregation", "cell", "is_whole", "key", "latest_identity", "latest_us",
+        "newest", "others", "total", "touched",
     )  # fmt: skip
 
     def __init__(self, key: PlainKey, aggregation: str, first: int, flush: int) -> None:

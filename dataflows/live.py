@@ -1,4 +1,6 @@
-"""The live path for the engine's own launcher: `python -m bytewax.run "dataflows.live:main_flow()"`.
+"""The live path for the engine's own launcher.
+
+    python -m bytewax.run "dataflows.live:main_flow()"
 
 Settings and catalog come from the environment, as for `meterline run`, which is to be preferred:
 it starts the flow anew after an outage. Here any error ends the process, and whoever supervises

@@ -122,7 +122,7 @@ def _partition(message: Message) -> int:
 
 
 class UsageSource(DynamicSource[Item]):
-    """The source as the engine sees it: `read` gives items and raises `StopIteration` at the end."""
+    """The source as the engine sees it; `read` raises `StopIteration` at the end."""
 
     def __init__(self, read: Callable[[], list[Item]]) -> None:
         """`read` is called by the engine's only worker, and must not wait for long."""

@@ -40,7 +40,7 @@ def restore_from_raw(
     """
     window_ms = shards.layout.window_ms
     newest = max(*shards.newest_windows(), newest_record_ms(client) // window_ms)
-    # A memory that was kept may not look into an older generation; what is added goes to the newest.
+    # A memory that was kept may not look into an older generation: add to the newest.
     oldest = max(newest - 1, 0) if whole else newest
     restorer = _Restorer(shards, catalog, settings, generations=(oldest, newest))
     parameters: dict[str, Any] = {}

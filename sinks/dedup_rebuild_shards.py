@@ -1,4 +1,4 @@
-"""The shards of the dedup memory while they are rebuilt: every change carries the rebuild's token."""
+"""The shards of the dedup memory while they are rebuilt: every change carries a token."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -38,7 +38,7 @@ def find_maven() -> str:
 
 
 def jar_folder(environment: Mapping[str, str]) -> Path:
-    """Return where the jars are kept: METERLINE_CACHE, else `.meterline/cache` of the repository."""
+    """Return where the jars are: METERLINE_CACHE, else `.meterline/cache` of the repository."""
     cache = environment.get("METERLINE_CACHE", "").strip()
     base = Path(cache) if cache else _REPOSITORY / ".meterline" / "cache"
     return base.absolute() / f"kafka-{_pom_version()}"

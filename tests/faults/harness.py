@@ -6,7 +6,6 @@ shares no code with the pipeline; `meterline verify` must agree, over every offs
 
 from __future__ import annotations
 
-import gc
 import json
 import threading
 import time
@@ -20,7 +19,7 @@ from typing import Any
 import clickhouse_connect
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
-from kafka_group import KafkaGroup
+from kafka_group import KafkaGroup, Sender
 from typer.testing import CliRunner
 from worker_process import WorkerProcess, wait_for
 
@@ -32,7 +31,6 @@ from loadtest.meterline import Meterline, last_lines
 from loadtest.oracle import compare
 from loadtest.plan import Message, Plan
 from loadtest.population import Population
-from loadtest.produce import Delivering
 from loadtest.topics import create_events_topic, events_topic
 from loadtest.workload import Workload
 from metering.settings import Settings, load_settings
@@ -63,6 +61,7 @@ class Deployment:
         self.topic = events_topic(self.namespace)
         bootstrap_servers = self.addresses["KAFKA_BOOTSTRAP_SERVERS"]
         self.group = KafkaGroup(bootstrap_servers, f"{self.namespace}.meterline", self.topic)
+        self._sender = Sender(bootstrap_servers, self.topic)
         self.workers: list[WorkerProcess] = []
         self._environment = {
             **self.addresses,
@@ -98,17 +97,16 @@ class Deployment:
         Every message is acknowledged when this returns.
         """
         wanted = int(self.plan.events * share)
-        delivering = Delivering(self.addresses["KAFKA_BOOTSTRAP_SERVERS"], self.topic)
         first, began = self.workload.truth.accounted, time.monotonic()
         for message in self._messages:
-            delivering.send(message)
+            self._sender.send(message)
             done = self.workload.truth.accounted - first
             due = began + over_s * done / max(wanted - first, 1)
             if due - time.monotonic() > 0.02:
                 time.sleep(due - time.monotonic())
             if self.workload.truth.accounted >= wanted:
                 break
-        delivering.finish()
+        self._sender.flush()
 
     @contextmanager
     def producing(self, share: float = 1.0, *, over_s: float) -> Iterator[None]:
@@ -132,10 +130,9 @@ class Deployment:
 
     def send(self, messages: Sequence[tuple[int, bytes]]) -> None:
         """Produce messages of our own, (partition, value) each, in order."""
-        delivering = Delivering(self.addresses["KAFKA_BOOTSTRAP_SERVERS"], self.topic)
         for partition, value in messages:
-            delivering.send(Message(partition, b"own", value, events=1, due_s=0.0))
-        delivering.finish()
+            self._sender.send(Message(partition, b"own", value, events=1, due_s=0.0))
+        self._sender.flush()
 
     # The workers.
 
@@ -187,7 +184,6 @@ class Deployment:
         for worker in self.workers:
             if worker.is_running:
                 worker.kill()
-        gc.collect()  # Kafka clients that a cycle keeps would complain of servers that are gone
         self.query(f"DROP DATABASE IF EXISTS {database_of(self.namespace)}")
 
     # What came of it.

@@ -1,16 +1,77 @@
-"""The log and its consumer group, asked and altered from outside."""
+"""The log and its consumer group, written, asked and altered from outside."""
 
 from __future__ import annotations
+
+import time
 
 from confluent_kafka import (
     ConsumerGroupTopicPartitions,
     KafkaError,
     KafkaException,
+    Producer,
     TopicPartition,
 )
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
+from loadtest.plan import Message
+
 _TIMEOUT_S = 30.0
+_ATTEMPTS = 150
+_NOT_YET = (
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.UNKNOWN_LEADER_EPOCH,
+    KafkaError.FENCED_LEADER_EPOCH,
+)
+
+
+class Sender:
+    """Produces to exact partitions, in order, each message once; `flush` proves it."""
+
+    def __init__(self, bootstrap_servers: str, topic: str) -> None:
+        self._topic = topic
+        self._failures: list[str] = []
+        self._producer = Producer(
+            {
+                "bootstrap.servers": bootstrap_servers,
+                "enable.idempotence": True,
+                "linger.ms": 5,
+                "message.max.bytes": 2 * 1024 * 1024,
+                "topic.metadata.refresh.interval.ms": 1000,
+                "log_level": 2,
+            }
+        )
+
+    def send(self, message: Message) -> None:
+        """Hand one message over; waits for a partition that was created a moment ago."""
+        for _ in range(_ATTEMPTS):
+            try:
+                self._producer.produce(
+                    self._topic,
+                    message.value,
+                    message.key,
+                    partition=message.partition,
+                    on_delivery=self._delivered,
+                )
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError._UNKNOWN_PARTITION:
+                    raise
+                self._producer.poll(0.2)
+            else:
+                self._producer.poll(0)
+                return
+        text = f"Kafka has no partition {message.partition} of {self._topic}"
+        raise AssertionError(text)
+
+    def flush(self) -> None:
+        """Wait until every message is acknowledged."""
+        left = self._producer.flush(4 * _TIMEOUT_S)
+        assert not left, f"{left} messages were not acknowledged"
+        assert not self._failures, self._failures[:3]
+
+    def _delivered(self, error: KafkaError | None, _message: object) -> None:
+        if error is not None:
+            self._failures.append(error.str())
 
 
 class KafkaGroup:
@@ -53,11 +114,14 @@ class KafkaGroup:
     def _offsets(self, spec: OffsetSpec) -> dict[int, int]:
         partitions = self._admin.list_topics(self._topic, _TIMEOUT_S).topics[self._topic].partitions
         places = {TopicPartition(self._topic, number): spec for number in partitions}
-        while True:
+        for _ in range(_ATTEMPTS):
             found = self._admin.list_offsets(places, request_timeout=_TIMEOUT_S)
             try:
                 return {place.partition: future.result().offset for place, future in found.items()}
             except KafkaException as error:
-                # For a moment after a partition was created.
-                if error.args[0].code() != KafkaError.NOT_LEADER_FOR_PARTITION:
+                # A partition was created, or its broker came back, a moment ago.
+                if not error.args[0].retriable() and error.args[0].code() not in _NOT_YET:
                     raise
+                time.sleep(0.2)
+        message = f"Kafka did not tell the ends of {self._topic}"
+        raise AssertionError(message)

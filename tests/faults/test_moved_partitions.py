@@ -1,4 +1,4 @@
-"""Partitions that move: workers that come and go, and workers that do not know they were replaced."""
+"""Partitions that move: workers come and go, and some do not know they were replaced."""
 
 from __future__ import annotations
 

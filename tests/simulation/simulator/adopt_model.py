@@ -5,7 +5,6 @@ from typing import TypeVar
 
 from metering.errors import DependencyDown
 from metering.value_identity import value_identity
-
 from simulator.clickhouse_model import RawRow
 from simulator.clickhouse_reads import SimReads, month_of, value_of
 from simulator.redis_model import LOSABLE_MS, SHARDS, RedisServer, SimDedupStore
@@ -75,7 +74,7 @@ class Adopter:
         raw_ms = self._reads.newest_record_ms()
         whole = whole or min(self._newest()) < raw_ms // self._window_ms
         if whole:
-            self._each(token, lambda shard: self._redis.clear(shard))
+            self._each(token, self._redis.clear)
         self._restore(token, whole=whole)
         marker = f"{self._turns.rng.getrandbits(64):x}"
         self._reads.record_memory(marker, run)
@@ -127,9 +126,7 @@ class Adopter:
         for shard in range(SHARDS):
             self._ask(lambda shard=shard: on(shard))
 
-    def _restore_shard(
-        self, shard: int, oldest: int, newest: int, rows: list[RawRow]
-    ) -> None:
+    def _restore_shard(self, shard: int, oldest: int, newest: int, rows: list[RawRow]) -> None:
         for row in rows:
             window = min(max(row.record_ms // self._window_ms, oldest), newest)
             owner = (row.partition, row.offset, row.index)

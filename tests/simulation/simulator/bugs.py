@@ -9,12 +9,11 @@ from metering.batch import EventBatch, Source
 from metering.claims import Claim, ClaimAnswers, Claims
 from metering.flush import Flush
 from metering.totals import StoredWindow, TotalColumns, WindowKey
-from sinks import rows
-
 from simulator.clickhouse_model import SimSink
 from simulator.clickhouse_reads import SimReads
 from simulator.redis_model import Owner, SimDedupStore
 from simulator.worker_model import Parts
+from sinks import rows
 
 
 class MarksWithoutOwner(SimDedupStore):
@@ -194,7 +193,7 @@ class TrustsWindowsAhead(Ledger):
     """Takes a window as it is stored, even if it holds more of the log than its unit."""
 
     def load(self, batch: EventBatch) -> LedgerPlan:
-        setattr(self._partition(batch.source), "_require_prefix", lambda _unit, _stored: None)
+        self._partition(batch.source)._require_prefix = lambda _unit, _stored: None
         return super().load(batch)
 
 

@@ -13,9 +13,8 @@ import pyarrow as pa
 
 from metering.decimals import units_of
 from metering.errors import DependencyDown
-from sinks.usage_sink import UsageSink
-
 from simulator.turns import Turns
+from sinks.usage_sink import UsageSink
 
 HOUR_US = 3_600_000_000
 

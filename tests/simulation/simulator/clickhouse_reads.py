@@ -14,7 +14,6 @@ from metering.totals import (
     UnitKey,
     WindowKey,
 )
-
 from simulator.clickhouse_model import ClickHouseServer, RawRow, Tables, TotalsRow
 from simulator.traffic import STREAM
 from simulator.turns import Turns
@@ -45,7 +44,7 @@ class SimReads:
                 lambda tables, some=some, start=start: _units(
                     _rows_of(tables, partition), some, start
                 ),
-                force=3.0,
+                is_hot=True,
             )
         return found
 
@@ -54,7 +53,7 @@ class SimReads:
     ) -> dict[WindowKey, StoredWindow]:
         """`TotalsStore.windows`."""
         assert stream == STREAM
-        return self._ask(lambda tables: _windows(tables, partition, keys), force=3.0)
+        return self._ask(lambda tables: _windows(tables, partition, keys), is_hot=True)
 
     def owners(self, wanted: list[tuple[str, str, bytes]]) -> dict[bytes, Owner]:
         """`History.owners`."""
@@ -105,7 +104,7 @@ class SimReads:
         """Insert into `dedup_memories`."""
         self._ask(lambda tables: tables.memories.append((marker, run)))
 
-    def _ask(self, query: Callable[[Tables], T], *, force: float = 1.0) -> T:
+    def _ask(self, query: Callable[[Tables], T], *, is_hot: bool = False) -> T:
         def round_trip() -> T:
             if self._turns.strikes("query_refused"):
                 raise DependencyDown("clickhouse")
@@ -114,7 +113,7 @@ class SimReads:
                 raise DependencyDown("clickhouse")
             return answer
 
-        return self._turns.call(round_trip, force=force)
+        return self._turns.call(round_trip, is_hot=is_hot)
 
 
 def _rows_of(tables: Tables, partition: int) -> list[TotalsRow]:

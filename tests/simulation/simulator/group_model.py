@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 from random import Random
 
 from metering.errors import DependencyDown
-
 from simulator.turns import Turns
 
 

@@ -9,7 +9,6 @@ import numpy as np
 from metering.batch import Source
 from metering.claims import Claim, ClaimAnswers, Claims, CoverageMoved
 from metering.errors import AssignmentLost, DedupMemoryLost, DependencyDown
-
 from simulator.turns import Turns
 
 T = TypeVar("T")

@@ -1,4 +1,4 @@
-"""One seed, one run: work and faults in an order that the seed decides, then peace, then the check."""
+"""One seed, one run: work and faults in the order of the seed, then peace, then the check."""
 
 from bisect import bisect
 from collections.abc import Callable
@@ -33,11 +33,11 @@ class Result:
 class Run:
     """The servers, the workers, and what happens to them."""
 
-    def __init__(self, seed: int, parts: Parts | None = None) -> None:
-        """Nothing has happened yet."""
+    def __init__(self, seed: int, parts: Parts | None = None, theme: str | None = None) -> None:
+        """Nothing has happened yet; without a theme the seed chooses one."""
         self.seed = seed
         self.rng = rng = Random(seed)
-        theme = rng.choice(THEMES)
+        theme = theme or rng.choice(THEMES)
         self.plan = plan = draw_plan(rng, theme)
         self.turns = turns = Turns(rng, draw_faults(rng, theme), now_ms=START_MS)
         turns.others = self._others
@@ -54,7 +54,9 @@ class Run:
         )
         self.servers.clickhouse.totals_are_torn = self.servers.parts.totals_are_torn
         self.servers.clickhouse.totals_are_added = self.servers.parts.totals_are_added
-        self.workers: list[Process | None] = [None] * (2 if theme == "twins" else rng.choice([1, 2, 2, 3]))
+        self.workers: list[Process | None] = [None] * (
+            2 if theme == "twins" else rng.choice([1, 2, 2, 3])
+        )
         self.counts: dict[str, int] = {}
         weights = self._moves_of_run()
         self._borders = list(accumulate(weights.values()))
@@ -137,7 +139,15 @@ class Run:
                 self.workers[at] = fresh = Process(self.servers)
                 act(self.turns, fresh, fresh.start)
 
-    def _others(self) -> None:
+    def _others(self, is_hot: bool) -> None:
+        """While a main thread waits for an answer; a hot one is hit by what others write."""
+        if is_hot and self.rng.random() < 0.7:
+            heads = [w.writer.head() for w in self._up() if w.is_writing()]
+            if heads and (head := self.rng.choice(heads)) is not None:
+                head.advance(1 + self.turns.below(2))
+            else:
+                self._land()
+            return
         for _ in range(1 + self.turns.below(6)):
             self._step()
 
@@ -227,6 +237,25 @@ class Run:
             worker.asleep = self.rng.randint(0, 100)
         return worker is not None
 
+    def _loss_while_writing(self) -> bool:
+        """One worker stands still with an insert that its fence let through; Redis is lost."""
+        worker = self._any_up()
+        if worker is None or not worker.is_writing():
+            return False
+        worker.asleep = self.rng.randint(20, 80)
+        self.servers.redis.wipe(is_restart=self.rng.random() < 0.5)
+        return True
+
+    def _move_while_writing(self) -> bool:
+        """One worker stands still with such an insert; its partitions go to others."""
+        worker = self._any_up()
+        if worker is None or not worker.is_writing():
+            return False
+        worker.asleep = self.rng.randint(5, 80)
+        worker.expel()
+        self.servers.group.assign_free(self.rng)
+        return True
+
     def _pause(self) -> bool:
         worker = self._any_up()
         if worker is not None:
@@ -278,6 +307,6 @@ class Run:
         return was_held
 
 
-def run_seed(seed: int, parts: Parts | None = None) -> Result:
+def run_seed(seed: int, parts: Parts | None = None, theme: str | None = None) -> Result:
     """Run one seed; `parts` may hold a planted bug."""
-    return Run(seed, parts).go()
+    return Run(seed, parts, theme).go()

@@ -17,11 +17,11 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Paused(BaseException):  # noqa: N818 - not an error: passes every `except Exception`
+class Paused(BaseException):
     """A task has used up its calls."""
 
 
-class Killed(BaseException):  # noqa: N818
+class Killed(BaseException):
     """The process that was acting is dead: nothing of it may go on."""
 
 

@@ -241,7 +241,7 @@ def _columns(events: list[Event]) -> pa.RecordBatch:
         [event.meter for event in events], [event.group for event in events],
         [event.identity.hex() for event in events], texts, wide.cast(pa.decimal128(38, 12)),
         [event.occurred_us for event in events],
-        ['{"d":"%s"}' % event.value if event.value else "{}" for event in events],
+        [f'{{"d":"{event.value}"}}' if event.value else "{}" for event in events],
         texts, texts, texts, [event.offset for event in events],
         [event.index for event in events], [event.record_ms for event in events],
         [digest_of(event) for event in events], [event.disregarded for event in events],

@@ -29,6 +29,8 @@ EVENTS = {
     "kill": 1.0,
     "expel": 1.5,
     "pause": 2.0,
+    "loss_while_writing": 1.0,
+    "move_while_writing": 1.0,
     "rebalance": 2.0,
     "redis_restart": 0.3,
     "redis_loses_last": 0.5,
@@ -64,8 +66,8 @@ _STRIKES_OF: dict[str, dict[str, float]] = {
 }
 _EVENTS_OF: dict[str, dict[str, float]] = {
     "windows": {},
-    "twins": {"pause": 4.0, "redis_flushed": 0.8, "redis_loses_all": 0.5, "commits_lost": 0.3},
-    "zombies": {"pause": 1.0, "expel": 3.0, "rebalance": 2.0},
+    "twins": {"pause": 4.0, "redis_loses_all": 0.8, "commits_lost": 0.3, "loss_while_writing": 3.0},
+    "zombies": {"pause": 1.0, "expel": 1.0, "rebalance": 2.0, "move_while_writing": 8.0},
 }
 
 
@@ -97,7 +99,7 @@ class Turns:
         self.landing: list[Callable[[], None]] = []
         self.depth = 0
         self._faults = faults
-        self.others: Callable[[], None] = lambda: None
+        self.others: Callable[[bool], None] = lambda _is_hot: None
 
     @property
     def faults(self) -> Faults:
@@ -108,15 +110,15 @@ class Turns:
         """0 .. limit-1, cheaply."""
         return int(self.rng.random() * limit)
 
-    def call(self, do: Callable[[], T], *, force: float = 1.0, label: str = "") -> T:
+    def call(self, do: Callable[[], T], *, is_hot: bool = False, label: str = "") -> T:
         """Ask a server: a task may stop here, a main thread may be interrupted here.
 
-        `force` raises the chance of that where little time passes but much may go wrong;
-        `label` says what a stopped task is about to do.
+        It is hot where little time passes but much may go wrong; `label` says what a stopped
+        task is about to do.
         """
         if self.running is not None:
             return self.running.call(do, label=label)
-        self._interrupt(self._faults.interruption * force)
+        self._interrupt(self._faults.interruption * (3 if is_hot else 1), is_hot=is_hot)
         return do()
 
     def local(self, do: Callable[[], T]) -> T:
@@ -140,13 +142,13 @@ class Turns:
         """Something that was sent and takes effect at some later time."""
         self.landing.append(do)
 
-    def _interrupt(self, chance: float) -> None:
+    def _interrupt(self, chance: float, *, is_hot: bool = False) -> None:
         me = self.acting
         if self.is_calm or self.depth >= 2 or self.rng.random() >= chance:
             return
         self.depth += 1
         try:
-            self.others()
+            self.others(is_hot)
         finally:
             self.depth -= 1
             self.acting = me

@@ -15,7 +15,6 @@ from dataflows.watermark import Watermarks
 from metering.batch import EventBatch, Source, Tick
 from metering.errors import DependencyDown, TransientError
 from metering.rejection import Rejection
-
 from simulator.adopt_model import SEED, Adopter
 from simulator.clickhouse_model import ClickHouseServer, SimClient, SimSink
 from simulator.clickhouse_reads import SimReads
