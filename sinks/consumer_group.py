@@ -1,11 +1,14 @@
 """The consumer group as an operator sees it: members, offsets, and setting one back."""
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from confluent_kafka import (
     ConsumerGroupState,
     ConsumerGroupTopicPartitions,
+    KafkaError,
     KafkaException,
     TopicCollection,
     TopicPartition,
@@ -15,6 +18,14 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 from metering.errors import DependencyDown, OffsetsNotThere, PermanentError
 
 _TIMEOUT_S = 10.0
+_PAUSE_S = 0.2
+_MOVING = (
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.NOT_COORDINATOR,
+)
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,25 +64,7 @@ class ConsumerGroup:
 
     def view(self) -> GroupView:
         """What it is now. Raises `DependencyDown`."""
-        state, members = self._members()
-        try:
-            found = self._admin.describe_topics(
-                TopicCollection([self._topic]), request_timeout=_TIMEOUT_S
-            )
-            topic = found[self._topic].result(_TIMEOUT_S)
-            places = [TopicPartition(self._topic, p.id) for p in topic.partitions]
-            low, high = (
-                self._ends(places, OffsetSpec.earliest()),
-                self._ends(places, OffsetSpec.latest()),
-            )
-            committed = self._committed(places)
-        except (KafkaException, TimeoutError) as error:
-            raise _down(error) from error
-        lags = [
-            PartitionLag(p.partition, low[p.partition], high[p.partition], committed[p.partition])
-            for p in places
-        ]
-        return GroupView(state, members, sorted(lags, key=lambda lag: lag.partition))
+        return _answered(self._view)
 
     def set_back(self, partition: int, offset: int) -> None:
         """Make the group resume a partition at `offset`, which only works without members.
@@ -92,26 +85,28 @@ class ConsumerGroup:
             msg = f"{self._topic}[{partition}]: expected the log to hold {offset}, got {held}"
             raise OffsetsNotThere(msg)
         place = TopicPartition(self._topic, partition, offset)
-        wanted = [ConsumerGroupTopicPartitions(self._group, [place])]
-        try:
-            futures = self._admin.alter_consumer_group_offsets(wanted, request_timeout=_TIMEOUT_S)
-            done = futures[self._group].result(_TIMEOUT_S).topic_partitions
-        except (KafkaException, TimeoutError) as error:
-            raise _down(error) from error
-        for each in done:
-            if each.error is not None:
-                raise _down(KafkaException(each.error))
+        _answered(lambda: self._alter(place))
 
-    def _members(self) -> tuple[str, int]:
-        try:
-            futures = self._admin.describe_consumer_groups(
-                [self._group], request_timeout=_TIMEOUT_S
-            )
-            found = futures[self._group].result(_TIMEOUT_S)
-        except (KafkaException, TimeoutError) as error:
-            raise _down(error) from error
-        state = ConsumerGroupState.DEAD if found.state is None else found.state
-        return state.name.lower().replace("_", " "), len(found.members)
+    def _view(self) -> GroupView:
+        futures = self._admin.describe_consumer_groups([self._group], request_timeout=_TIMEOUT_S)
+        group = futures[self._group].result(_TIMEOUT_S)
+        state = ConsumerGroupState.DEAD if group.state is None else group.state
+        topics = TopicCollection([self._topic])
+        found = self._admin.describe_topics(topics, request_timeout=_TIMEOUT_S)
+        topic = found[self._topic].result(_TIMEOUT_S)
+        places = [TopicPartition(self._topic, each.id) for each in topic.partitions]
+        low = self._ends(places, OffsetSpec.earliest())
+        high = self._ends(places, OffsetSpec.latest())
+        committed = self._committed(places)
+        lags = [PartitionLag(n, low[n], high[n], committed[n]) for n in sorted(low)]
+        return GroupView(state.name.lower().replace("_", " "), len(group.members), lags)
+
+    def _alter(self, place: TopicPartition) -> None:
+        wanted = [ConsumerGroupTopicPartitions(self._group, [place])]
+        futures = self._admin.alter_consumer_group_offsets(wanted, request_timeout=_TIMEOUT_S)
+        for each in futures[self._group].result(_TIMEOUT_S).topic_partitions:
+            if each.error is not None:
+                raise KafkaException(each.error)
 
     def _ends(self, places: list[TopicPartition], spec: OffsetSpec) -> dict[int, int]:
         futures = self._admin.list_offsets(dict.fromkeys(places, spec), request_timeout=_TIMEOUT_S)
@@ -130,6 +125,18 @@ class ConsumerGroup:
         }
 
 
-def _down(error: Exception) -> DependencyDown:
-    reason = error.args[0].str() if isinstance(error, KafkaException) else "no answer in time"
-    return DependencyDown(f"Kafka cannot serve now: {reason}")
+def _answered(ask: Callable[[], T]) -> T:
+    """What `ask` returns; it is asked again while the group's coordinator is moving."""
+    deadline = time.monotonic() + _TIMEOUT_S
+    while True:
+        try:
+            return ask()
+        except KafkaException as error:
+            reason: KafkaError = error.args[0]
+            if reason.code() not in _MOVING or time.monotonic() > deadline:
+                msg = f"Kafka cannot serve now: {reason.str()}"
+                raise DependencyDown(msg) from error
+            time.sleep(_PAUSE_S)
+        except TimeoutError as error:
+            msg = "Kafka does not answer"
+            raise DependencyDown(msg) from error

@@ -44,3 +44,10 @@ def settings(stack: LocalStack) -> Iterator[Settings]:
     client = connect_clickhouse(found, database=None)
     client.command(f"DROP DATABASE IF EXISTS {found.database}")
     client.close()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests on real servers may be tried again; a rerun is counted in the closing line."""
+    for item in items:
+        if item.path.parent.name in {"faults", "integration", "stack"}:
+            item.add_marker(pytest.mark.flaky(reruns=2))

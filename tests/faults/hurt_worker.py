@@ -3,7 +3,7 @@
 `FAULT_FREEZE=usage_totals:3`: in the third flush with events, stand still (SIGSTOP) right before
 the insert into that table; `commit` stands for the commit of offsets. The checks before the step
 are passed by then, so that nothing but the rows themselves can keep a worker that was replaced
-meanwhile from doing harm.
+meanwhile from doing harm. `flush:1` is right before the first check of that flush.
 
 `FAULT_FAIL="usage_totals:before:2 watermarks:after:4"`: in the second flush with events the insert
 of totals does not arrive; in the fourth the watermarks arrive, and the answer is lost.
@@ -24,6 +24,7 @@ import dataflows.worker
 from cli.main import main
 from metering.batch import Source
 from metering.errors import DependencyDown
+from metering.flush import Flush
 from sinks.usage_sink import Committer, UsageSink
 
 
@@ -37,8 +38,8 @@ class _Faults:
         self._flush = 0
 
     def before(self, table: str) -> None:
-        """About to write to a table, or to `commit`."""
-        if table == "usage_events":
+        """About to write a `flush` with events, to a table, or to `commit`."""
+        if table == "flush":
             self._flush += 1
         if (table, self._flush) == self._freeze:
             self._freeze = ("", 0)
@@ -72,6 +73,11 @@ class HurtSink(UsageSink):
         self, client: Any, store: Any, committer: Committer, topic: Any, **named: Any
     ) -> None:
         super().__init__(client, store, _HurtCommitter(committer), topic, **named)
+
+    def write(self, flush: Flush) -> None:
+        if any(part.events for part in flush.parts):
+            _FAULTS.before("flush")
+        super().write(flush)
 
     def _insert(self, table: str, found: pa.Table | None) -> None:
         if found is None:

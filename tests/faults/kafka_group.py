@@ -89,8 +89,16 @@ class KafkaGroup:
     def committed(self) -> dict[int, int]:
         """The committed offset of each partition that has one."""
         wanted = [ConsumerGroupTopicPartitions(self._group)]
-        futures = self._admin.list_consumer_group_offsets(wanted, request_timeout=_TIMEOUT_S)
-        found = futures[self._group].result().topic_partitions or []
+        deadline = time.monotonic() + _TIMEOUT_S
+        while True:  # a broker that has just started may still be loading the group
+            futures = self._admin.list_consumer_group_offsets(wanted, request_timeout=_TIMEOUT_S)
+            try:
+                found = futures[self._group].result().topic_partitions or []
+                break
+            except KafkaException:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
         return {place.partition: place.offset for place in found if place.offset >= 0}
 
     def commit(self, offsets: dict[int, int]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import pytest
 from harness import Deploy, Deployment
 from own_events import usage
+from worker_process import wait_for
 
 _CUSTOMERS = 40
 
@@ -51,6 +52,30 @@ def test_case_02_killed_between_write_and_mark(
     deployment.start_worker()
 
     _assert_each_once(deployment)
+
+
+def test_marks_that_were_lost_with_redis_are_not_written_when_a_copy_was_counted_meanwhile(
+    deploy: Deploy,
+) -> None:
+    deployment = deploy(events=1, partitions=2)
+    slow = deployment.start_worker(freeze_before="flush:1", kafka={"session.timeout.ms": 45_000})
+    slow.wait_ready()
+    other = deployment.start_worker()
+    deployment.wait_shared(slow, other)
+    wait_for("the other to say what it reads", lambda: len(other.partitions) == 1)
+    (theirs,) = other.partitions
+
+    # The slow one has marked the events and not written them; then all marks are gone, and the
+    # other one counts the copies.
+    deployment.send([(1 - theirs, usage("work-1", name, quantity="2.5")) for name in _names()])
+    slow.wait_frozen()
+    deployment.stack.service("redis").wipe()
+    deployment.send([(theirs, usage("work-1", name, quantity="2.5")) for name in _names()])
+    deployment.wait_accounted(_CUSTOMERS)
+    slow.resume()
+
+    _assert_each_once(deployment)
+    assert "DedupMemoryLost" in slow.text
 
 
 def _crashed(deploy: Deploy, *, kill_before: str) -> Deployment:

@@ -108,6 +108,12 @@ class WorkerProcess:
         """Partitions that it says it holds."""
         return int(self.metric("meterline_assigned_partitions"))
 
+    @property
+    def partitions(self) -> set[int]:
+        """Numbers of the partitions whose watermark it has written."""
+        name = r'meterline_watermark_timestamp_seconds\{partition="(\d+)"\}'
+        return set(map(int, re.findall(name, self.page("/metrics").text)))
+
     def wait_ready(self) -> None:
         def is_ready() -> bool:
             assert self.is_running, f"the worker ended:\n{last_lines(self.text)}"

@@ -98,9 +98,9 @@ def start_worker(settings: Settings) -> subprocess.Popen[bytes]:
 
 
 def stop_worker(worker: subprocess.Popen[bytes]) -> None:
-    """Ask it to finish, and see that it does."""
+    """Ask it to finish, and see that it does (before it can hear it, it just ends)."""
     worker.send_signal(signal.SIGTERM)
-    assert worker.wait(_PATIENCE_S) == 0
+    assert worker.wait(_PATIENCE_S) in (0, -signal.SIGTERM)
 
 
 def wait_until(is_true: Callable[[], bool]) -> None:

@@ -182,17 +182,20 @@ class SimClient:
     """Stands where the sink has a clickhouse-connect client."""
 
     def __init__(
-        self, turns: Turns, server: ClickHouseServer, *, on_land: Callable[[str], None]
-    ) -> None:
-        """`on_land` is called with the table whenever an insert of this worker lands."""
+        self, turns: Turns, server: ClickHouseServer, *, on_send: Callable[[str], None],
+        on_land: Callable[[str], None],
+    ) -> None:  # fmt: skip
+        """Both are called with the table, when an insert is sent and whenever it lands."""
         self._turns = turns
         self._server = server
+        self._on_send = on_send
         self._on_land = on_land
 
     def insert(self, table: str, rows: pa.Table) -> None:
         """One block. Raises `DependencyDown` when it is unknown whether it landed."""
 
         def round_trip() -> None:
+            self._on_send(table)
             self._server.insert(table, _READERS[table](rows.combine_chunks()), self._on_land)
 
         self._turns.call(round_trip, label=table)

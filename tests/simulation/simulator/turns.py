@@ -30,6 +30,7 @@ EVENTS = {
     "expel": 1.5,
     "pause": 2.0,
     "loss_while_writing": 1.0,
+    "loss_after_move": 1.0,
     "move_while_writing": 1.0,
     "rebalance": 2.0,
     "redis_restart": 0.3,
@@ -66,7 +67,13 @@ _STRIKES_OF: dict[str, dict[str, float]] = {
 }
 _EVENTS_OF: dict[str, dict[str, float]] = {
     "windows": {},
-    "twins": {"pause": 4.0, "redis_loses_all": 0.8, "commits_lost": 0.3, "loss_while_writing": 3.0},
+    "twins": {
+        "pause": 4.0,
+        "redis_loses_all": 0.8,
+        "commits_lost": 0.3,
+        "loss_while_writing": 3.0,
+        "loss_after_move": 3.0,
+    },
     "zombies": {"pause": 1.0, "expel": 1.0, "rebalance": 2.0, "move_while_writing": 8.0},
 }
 

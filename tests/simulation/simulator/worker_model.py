@@ -48,7 +48,10 @@ class Servers:
     clickhouse: ClickHouseServer
     window_ms: int
     parts: Parts = field(default_factory=Parts)
-    slipped: list[str] = field(default_factory=list)  # inserts after their memory was lost
+    slipped: list[str] = field(
+        default_factory=list
+    )  # inserts that landed after the memory was lost
+    kept: bool = False  # a worker went on to a further step after that
 
 
 class Process:
@@ -67,6 +70,7 @@ class Process:
         self._member = 0
         self._revoked: list[int] = []
         self._at_end: set[Source] = set()
+        self._late_steps: set[int] = set()
 
     def start(self) -> None:
         """Adopt the memory and build the steps. Raises `TransientError`."""
@@ -84,7 +88,7 @@ class Process:
             in_flight_max=rng.choice([1, 4]), executor=self.claimer,
         )  # fmt: skip
         sink = servers.parts.sink(
-            SimClient(turns, servers.clickhouse, on_land=self._note_slip),  # type: ignore[arg-type]
+            SimClient(turns, servers.clickhouse, on_send=self._on_send, on_land=self._on_land),  # type: ignore[arg-type]
             self.memory, self, self, still_ours=self._is_current,
         )  # fmt: skip
         wait_ms = rng.choice([lambda: 0, lambda: 2000])
@@ -239,11 +243,25 @@ class Process:
     def _is_current(self, source: Source) -> bool:
         return self._turns.local(lambda: self.assignments.is_current(source))
 
-    def _note_slip(self, table: str) -> None:
+    def _is_forgotten(self) -> bool:
+        """Whether the memory that this worker claimed in is gone."""
         redis, first = self._servers.redis, self.memory.first_window
         newest = int(redis.shards[0].state.get("newest", 0))
-        if redis.marker() != self.memory.marker or (first is not None and newest >= first + 2):
+        return redis.marker() != self.memory.marker or (first is not None and newest >= first + 2)
+
+    def _on_send(self, table: str) -> None:
+        """An insert reaches the server: of one step it may be too late, of two it must not."""
+        if self._is_forgotten():
+            self._late_steps.add(_STEP_OF.get(table, 1))
+            self._servers.kept = self._servers.kept or len(self._late_steps) > 1
+
+    def _on_land(self, table: str) -> None:
+        if self._is_forgotten():
             self._servers.slipped.append(table)
+
+
+#: Step of the sink by table; all others are written in the first.
+_STEP_OF = {"usage_totals": 2, "watermarks": 3}
 
 
 def act(turns: Turns, process: Process, move: Callable[[], None]) -> None:
