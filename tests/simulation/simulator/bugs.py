@@ -26,7 +26,16 @@ class MarksWithoutOwner(SimDedupStore):
 
 
 class HasNoFence(SimDedupStore):
-    """Claims under whatever marker and generation are in force."""
+    """Claims under whatever marker, generation and run of the server are in force."""
+
+    _is_claiming = False
+
+    def claim(self, claims: Claims) -> ClaimAnswers:
+        self._is_claiming = True
+        try:
+            return super().claim(claims)
+        finally:
+            self._is_claiming = False
 
     def _claim(
         self, shard: int, name: str, generation: int, window: int,
@@ -35,7 +44,7 @@ class HasNoFence(SimDedupStore):
         return self.server.claim(shard, None, name, generation, window, claims)
 
     def _is_same_run(self) -> bool:
-        return True
+        return self._is_claiming or super()._is_same_run()
 
 
 class KeepsWorkOfLostMemory(SimDedupStore):

@@ -159,7 +159,7 @@ class Run:
         turns.now_ms += turns.below(400)
         self._steps += 1
         if self._losses_due and self._losses_due[0] <= self._steps:
-            self._losses_due.pop(0)
+            self._losses_due.pop()
             self.servers.redis.wipe(is_restart=False)
         for worker in self.workers:
             if worker is not None and worker.asleep:
@@ -253,15 +253,20 @@ class Run:
         return True
 
     def _loss_after_move(self) -> bool:
-        """One worker stands still with batches that it read; others go on; Redis is lost."""
-        busy = [worker for worker in self._up() if worker.inbox or worker.claimer.head()]
-        if not busy:
+        """One worker stands still with batches that it read while its partitions move on, another
+        with what it claimed; then Redis is lost, and both go on.
+        """
+        readers = [worker for worker in self._up() if worker.has_read()]
+        if not readers or self._losses_due:
             return False
-        worker = self.rng.choice(busy)
-        worker.expel()
-        worker.asleep = self.rng.randint(20, 60)
+        reader = self.rng.choice(readers)
+        reader.expel()
+        reader.asleep = self.rng.randint(50, 70)
+        claimers = [worker for worker in self._up() if worker is not reader and worker.is_waiting()]
+        if claimers:
+            self.rng.choice(claimers).asleep = self.rng.randint(60, 100)
         self.servers.group.assign_free(self.rng)
-        self._losses_due.append(self._steps + worker.asleep - self.rng.randint(1, 20))
+        self._losses_due.append(self._steps + self.rng.randint(25, 45))
         return True
 
     def _move_while_writing(self) -> bool:

@@ -118,6 +118,15 @@ class Process:
         """Whether anything that it claimed is not written yet."""
         return self.is_up and (self.flusher.waiting > 0 or bool(self.tasks()))
 
+    def has_read(self) -> bool:
+        """Whether it holds batches that it has not claimed for."""
+        if not self.is_up:
+            return False
+        head = self.claimer.head()
+        return (head is not None and not head.is_begun) or any(
+            isinstance(item, EventBatch) for item in self.inbox
+        )
+
     def has_news(self) -> bool:
         """Whether a poll would give messages or another assignment."""
         group, log = self._servers.group, self._servers.log
