@@ -13,8 +13,8 @@ from clickhouse_connect.driver.client import Client
 
 from loadtest.outcome import Outcome, Total, TotalKey
 
-# An event that was a duplicate of one in flight, and was accepted itself when that one was lost with
-# the dedup memory, keeps its older row; what counts is that it was accepted.
+# An event that was a duplicate of one in flight, and was accepted itself when that one was lost
+# with the dedup memory, keeps its older row; what counts is that it was accepted.
 _NOT_ACCEPTED = (
     "(stream, partition, offset, `index`) NOT IN "
     "(SELECT stream, partition, offset, `index` FROM usage_events FINAL)"

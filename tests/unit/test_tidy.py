@@ -28,6 +28,7 @@ LONG_LINES: dict[str, int] = {
     "tests/bench/drain.py": 1,
     "tests/faults/harness.py": 1,
     "tests/simulation/simulator/run.py": 1,
+    "tests/simulation/simulator/worker_model.py": 1,
     "tests/unit/test_decode_paths.py": 1,
 }
 #: Functions with more than `PARAMETERS_MAX` parameters: constructors and commands.
