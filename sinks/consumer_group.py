@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from confluent_kafka import (
+    Consumer,
     ConsumerGroupState,
     ConsumerGroupTopicPartitions,
     KafkaError,
@@ -58,7 +59,8 @@ class ConsumerGroup:
 
     def __init__(self, config: dict[str, Any], *, group: str, topic: str) -> None:
         """`config` holds the shared Kafka properties; nothing is asked yet."""
-        self._admin = AdminClient({**config, "socket.timeout.ms": 8000})
+        self._config = {**config, "socket.timeout.ms": 8000}
+        self._admin = AdminClient(self._config)
         self._group = group
         self._topic = topic
 
@@ -115,14 +117,17 @@ class ConsumerGroup:
         }
 
     def _committed(self, places: list[TopicPartition]) -> dict[int, int | None]:
-        wanted = [ConsumerGroupTopicPartitions(self._group, places)]
-        futures = self._admin.list_consumer_group_offsets(wanted, request_timeout=_TIMEOUT_S)
-        found = futures[self._group].result(_TIMEOUT_S).topic_partitions
-        offsets = {place.partition: place.offset for place in found}
-        return {
-            place.partition: offset if (offset := offsets.get(place.partition, -1)) >= 0 else None
-            for place in places
-        }
+        # Not by the admin client: librdkafka ends the process (SIGSEGV) when the answer is that
+        # the coordinator is moving, since an admin client has no group to look for another.
+        consumer = Consumer({**self._config, "group.id": self._group})
+        try:
+            found = consumer.committed(places, timeout=_TIMEOUT_S)
+        finally:
+            consumer.close()
+        for place in found:
+            if place.error is not None:
+                raise KafkaException(place.error)
+        return {place.partition: place.offset if place.offset >= 0 else None for place in found}
 
 
 def _answered(ask: Callable[[], T]) -> T:

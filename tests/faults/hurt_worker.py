@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from typing import Any
 
 import pyarrow as pa
@@ -43,7 +44,9 @@ class _Faults:
             self._flush += 1
         if (table, self._flush) == self._freeze:
             self._freeze = ("", 0)
-            os.kill(os.getpid(), signal.SIGSTOP)
+            # To this thread, which stops inside the call. A signal to the process may be taken by
+            # another thread, and this one would go on for a moment, past the check it stands at.
+            signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
         self._fail_at(f"{table}:before:{self._flush}")
 
     def after(self, table: str) -> None:

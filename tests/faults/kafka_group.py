@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from confluent_kafka import (
-    ConsumerGroupTopicPartitions,
+    Consumer,
     KafkaError,
     KafkaException,
     Producer,
@@ -78,7 +78,11 @@ class KafkaGroup:
     """One group on one topic."""
 
     def __init__(self, bootstrap_servers: str, group: str, topic: str) -> None:
-        self._admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 0})
+        config = {"bootstrap.servers": bootstrap_servers, "log_level": 0}
+        self._admin = AdminClient(config)
+        # It never subscribes, so it is no member. The admin client must not be asked for committed
+        # offsets: librdkafka ends the process (SIGSEGV) when the coordinator is just moving.
+        self._outsider = Consumer({**config, "group.id": group, "enable.auto.commit": False})
         self._group = group
         self._topic = topic
 
@@ -88,25 +92,21 @@ class KafkaGroup:
 
     def committed(self) -> dict[int, int]:
         """The committed offset of each partition that has one."""
-        wanted = [ConsumerGroupTopicPartitions(self._group)]
-        deadline = time.monotonic() + _TIMEOUT_S
-        while True:  # a broker that has just started may still be loading the group
-            futures = self._admin.list_consumer_group_offsets(wanted, request_timeout=_TIMEOUT_S)
+        for _ in range(_ATTEMPTS):
             try:
-                found = futures[self._group].result().topic_partitions or []
-                break
+                found = self._outsider.committed(self._places(), timeout=_TIMEOUT_S)
             except KafkaException:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.2)
-        return {place.partition: place.offset for place in found if place.offset >= 0}
+                time.sleep(0.2)  # a broker that has just started may still be loading the group
+                continue
+            if all(place.error is None for place in found):
+                return {place.partition: place.offset for place in found if place.offset >= 0}
+        message = f"Kafka did not tell the offsets of {self._group}"
+        raise AssertionError(message)
 
     def commit(self, offsets: dict[int, int]) -> None:
         """Set the group's offsets, whatever the log holds; it must have no members."""
         places = [TopicPartition(self._topic, p, offset) for p, offset in offsets.items()]
-        wanted = [ConsumerGroupTopicPartitions(self._group, places)]
-        futures = self._admin.alter_consumer_group_offsets(wanted, request_timeout=_TIMEOUT_S)
-        for place in futures[self._group].result().topic_partitions or []:
+        for place in self._outsider.commit(offsets=places, asynchronous=False) or []:
             assert place.error is None, place.error
 
     def forget_commits(self) -> None:
@@ -120,8 +120,7 @@ class KafkaGroup:
         self._admin.delete_records([place], request_timeout=_TIMEOUT_S)[place].result()
 
     def _offsets(self, spec: OffsetSpec) -> dict[int, int]:
-        partitions = self._admin.list_topics(self._topic, _TIMEOUT_S).topics[self._topic].partitions
-        places = {TopicPartition(self._topic, number): spec for number in partitions}
+        places = dict.fromkeys(self._places(), spec)
         for _ in range(_ATTEMPTS):
             found = self._admin.list_offsets(places, request_timeout=_TIMEOUT_S)
             try:
@@ -133,3 +132,7 @@ class KafkaGroup:
                 time.sleep(0.2)
         message = f"Kafka did not tell the ends of {self._topic}"
         raise AssertionError(message)
+
+    def _places(self) -> list[TopicPartition]:
+        topic = self._admin.list_topics(self._topic, _TIMEOUT_S).topics[self._topic]
+        return [TopicPartition(self._topic, number) for number in topic.partitions]

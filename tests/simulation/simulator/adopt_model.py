@@ -1,7 +1,8 @@
 """Adopting the dedup memory, step by step as `sinks/dedup_adopt.py` and `dedup_rebuild.py` do."""
 
 from collections.abc import Callable
-from typing import TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
 from metering.errors import DependencyDown
 from metering.value_identity import value_identity
@@ -53,8 +54,7 @@ class Adopter:
 
     def _is_whole(self, marker: str) -> bool:
         return all(
-            self._ask(lambda shard=shard: self._redis.shards[shard].state.get("marker")) == marker
-            for shard in range(SHARDS)
+            self._ask(partial(self._field, shard, "marker")) == marker for shard in range(SHARDS)
         )
 
     def _rebuild_locked(self, *, whole: bool) -> None:
@@ -70,7 +70,7 @@ class Adopter:
     def _rebuild(self, token: str, *, whole: bool) -> None:
         run = self._ask(lambda: self._redis.run)
         for shard in range(SHARDS):
-            self._ask(lambda shard=shard: self._start(shard, token))
+            self._ask(partial(self._start, shard, token))
         raw_ms = self._reads.newest_record_ms()
         whole = whole or min(self._newest()) < raw_ms // self._window_ms
         if whole:
@@ -80,10 +80,12 @@ class Adopter:
         self._reads.record_memory(marker, run)
         self._each(token, lambda shard: self._finish(shard, marker, whole=whole, raw_ms=raw_ms))
 
+    def _field(self, shard: int, name: str) -> Any:
+        return self._redis.shards[shard].state.get(name)
+
     def _newest(self) -> list[int]:
         return [
-            self._ask(lambda shard=shard: self._redis.shards[shard].state.get("newest", 0))
-            for shard in range(SHARDS)
+            int(self._ask(partial(self._field, shard, "newest")) or 0) for shard in range(SHARDS)
         ]
 
     def _start(self, shard: int, token: str) -> None:
@@ -124,12 +126,12 @@ class Adopter:
             step(shard)
 
         for shard in range(SHARDS):
-            self._ask(lambda shard=shard: on(shard))
+            self._ask(partial(on, shard))
 
     def _restore_shard(self, shard: int, oldest: int, newest: int, rows: list[RawRow]) -> None:
         for row in rows:
             window = min(max(row.record_ms // self._window_ms, oldest), newest)
-            owner = (row.partition, row.offset, row.index)
+            owner = (row.partition, row.offset, row.place)
             claims = [(row.identity, row.digest & 0xFFFFFF)]
             if row.meter == "m_unique" and row.counted:
                 month = month_of(row.occurred_us)

@@ -31,7 +31,7 @@ class RawRow(NamedTuple):
     dimensions: str
     partition: int
     offset: int
-    index: int
+    place: int  # in the message's array: the column `index`
     record_ms: int
     digest: int
     disregarded: bool
@@ -42,12 +42,12 @@ class RawRow(NamedTuple):
     @property
     def coordinate(self) -> tuple[int, int, int]:
         """Partition, offset, index."""
-        return (self.partition, self.offset, self.index)
+        return (self.partition, self.offset, self.place)
 
     @property
     def order(self) -> tuple[int, int, int, int]:
         """The lowest wins: `version` is the complement."""
-        return (self.record_ms, self.partition, self.offset, self.index)
+        return (self.record_ms, self.partition, self.offset, self.place)
 
 
 class TotalsRow(NamedTuple):

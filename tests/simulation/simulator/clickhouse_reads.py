@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from functools import partial
 from typing import TypeVar
 
 from metering.errors import DependencyDown
@@ -40,12 +41,7 @@ class SimReads:
         found: dict[UnitKey, StoredUnit] = {}
         for start in sorted({key.period_start for key in keys}):
             some = {key for key in keys if key.period_start == start}
-            found |= self._ask(
-                lambda tables, some=some, start=start: _units(
-                    _rows_of(tables, partition), some, start
-                ),
-                is_hot=True,
-            )
+            found |= self._ask(partial(_units, partition, some, start), is_hot=True)
         return found
 
     def windows(
@@ -127,10 +123,12 @@ def _partition(rows: list[TotalsRow]) -> StoredPartition:
     )
 
 
-def _units(rows: list[TotalsRow], keys: set[UnitKey], start: int) -> dict[UnitKey, StoredUnit]:
+def _units(
+    partition: int, keys: set[UnitKey], start: int, tables: Tables
+) -> dict[UnitKey, StoredUnit]:
     end = period_end(start)
     by_key: dict[UnitKey, list[TotalsRow]] = {}
-    for row in rows:
+    for row in _rows_of(tables, partition):
         key = UnitKey(row.customer, row.meter, row.group, start)
         if start <= row.window < end and key in keys:
             by_key.setdefault(key, []).append(row)
@@ -183,4 +181,4 @@ def month_of(occurred_us: int) -> int:
 
 
 def _owner(row: RawRow) -> Owner:
-    return Owner(STREAM, row.partition, row.offset, row.index, row.digest)
+    return Owner(STREAM, row.partition, row.offset, row.place, row.digest)

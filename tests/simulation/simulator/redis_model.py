@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
 
 from metering.batch import Source
 from metering.claims import Claim, ClaimAnswers, Claims, CoverageMoved
-from metering.errors import AssignmentLost, DedupMemoryLost, DependencyDown
+from metering.errors import AssignmentLost, ClaimsForgotten, DedupMemoryLost, DependencyDown
 from simulator.turns import Turns
 
 T = TypeVar("T")
@@ -98,11 +99,11 @@ class RedisServer:
             self.put(shard, name, wanted)
         return max(wanted, held)
 
-    def advance(self, shard: int, marker: str | None, window: int) -> bool:
-        """`dedup_advance.lua`: begin a generation; False for a wrong marker."""
+    def advance(self, shard: int, marker: str | None, window: int) -> int | str:
+        """`dedup_advance.lua`: begin a generation; the newest one then."""
         state = self.shards[shard].state
         if state.get("marker") != marker:
-            return False
+            return "M"
         newest = int(state.get("newest", 0))
         if window > newest:
             held = self.shards[shard].windows
@@ -110,7 +111,7 @@ class RedisServer:
             self.put(shard, "newest", window)
             if newest == 0:
                 self.put(shard, "since", window)
-        return True
+        return max(window, newest)
 
     def claim(
         self, shard: int, marker: str | None, name: str, generation: int, window: int,
@@ -182,29 +183,21 @@ class SimDedupStore:
         generation = 0
         name = f"gen:{stream}:{partition}"
         for shard in range(SHARDS):
-            reply = self._ask(
-                lambda shard=shard, wanted=generation: self.server.begin(
-                    shard, self.marker, name, wanted
-                )
-            )
+            reply = self._ask(partial(self.server.begin, shard, self.marker, name, generation))
             if reply == "M":
                 raise DedupMemoryLost(self.marker)
             generation = generation or int(reply)
         return Source(stream, partition, generation)
 
     def claim(self, claims: Claims) -> ClaimAnswers:
-        window = self._advance(claims.record_ms)
+        window = self._see(claims.record_ms)
         if self.first_window is None:
             self.first_window = window
         self._remember(window)
         name = f"gen:{claims.source.stream}:{claims.source.partition}"
         asked = _by_shard(claims)
         replies = [
-            self._ask(
-                lambda shard=shard, some=some: self._claim(
-                    shard, name, claims.source.generation, window, some
-                )
-            )
+            self._ask(partial(self._claim, shard, name, claims.source.generation, window, some))
             for shard, (_, some) in asked
         ]
         statuses = np.zeros(len(claims), np.uint8)
@@ -236,27 +229,27 @@ class SimDedupStore:
         window = record_ms // self.window_ms
         if self.turns.local(lambda: window > self.newest):
             for shard in range(SHARDS):
-                moved = self._ask(
-                    lambda shard=shard: self.server.advance(shard, self.marker, window)
-                )
-                if not moved:
+                reply = self._ask(partial(self.server.advance, shard, self.marker, window))
+                if isinstance(reply, str):
                     raise DedupMemoryLost(self.marker)
+                self.newest = max(self.newest, reply)
         return self.turns.local(lambda: self._oldest_covered_ms(record_ms))
 
     def _oldest_covered_ms(self, record_ms: int) -> int:
-        newest = self._advance(record_ms)
+        newest = self._see(record_ms)
         if self.complete and self.since and newest - self.since < 2:
             return 0
         return (newest - 1) * self.window_ms
 
-    def _advance(self, record_ms: int) -> int:
+    def _see(self, record_ms: int) -> int:
         self.newest = max(self.newest, record_ms // self.window_ms)
         return self.newest
 
     def _remember(self, newest: int) -> None:
         """Raises when claims made under this handle may be forgotten."""
+        newest = max(newest, self.newest)
         if self.first_window is not None and newest >= self.first_window + 2:
-            raise DedupMemoryLost(self.marker)
+            raise ClaimsForgotten(self.marker)
 
     def _claim(
         self, shard: int, name: str, generation: int, window: int,

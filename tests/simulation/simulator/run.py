@@ -3,6 +3,7 @@
 from bisect import bisect
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import accumulate
 from random import Random
 
@@ -70,6 +71,7 @@ class Run:
         """The whole of it."""
         for _ in range(len(self._to_reveal) * 6 + 60):
             self._step()
+        self._count_what_was_met()
         self._settle()
         oracle = Oracle(self.servers.log.values())
         redis = self.servers.redis
@@ -83,6 +85,14 @@ class Run:
         if not problems:
             problems = self._replay()
         return Result(self.seed, problems, excused, self.counts)
+
+    def _count_what_was_met(self) -> None:
+        places, log = self.servers.group.places, self.servers.log
+        self.counts |= self.turns.met
+        self.counts["losses"] = self.servers.redis.losses
+        self.counts["slipped"] = len(self.servers.slipped)
+        self.counts["offsets"] = sum(part.offsets[-1] + 1 for part in log.values() if part.offsets)
+        self.counts["committed"] = sum(place.committed or 0 for place in places.values())
 
     def _replay(self) -> Problems:
         """A fresh worker reads everything again; nothing may change."""
@@ -116,7 +126,7 @@ class Run:
             self._start_all()
             group.assign_free(self.rng)
             for worker in self._up():
-                act(turns, worker, lambda worker=worker: worker.poll(count_max=60))  # type: ignore[misc]
+                act(turns, worker, partial(worker.poll, count_max=60))
             for worker in self._up():
                 act(turns, worker, worker.finish)
             for worker in self._up():

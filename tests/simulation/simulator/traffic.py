@@ -21,8 +21,8 @@ STREAM = "usage:1"
 HOUR_MS = 3_600_000
 ONE = 10**12
 LATENESS = timedelta(hours=2)
-#: 2026-03-31 14:00 UTC: runs of a day cross the border of a month.
-START_MS = 1_774_965_600_000
+#: 2026-03-31 23:20 UTC: runs of an hour cross the border of a month.
+START_MS = 1_774_999_200_000
 METERS = {
     "m_sum": Meter("m_sum", "u", Aggregation.SUM, ("g",), allow_negative=True),
     "m_count": Meter("m_count", "u", Aggregation.COUNT, ("g",)),

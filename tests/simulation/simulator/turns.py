@@ -16,7 +16,7 @@ STRIKES = {
     "query_refused": 0.01,
     "query_reply_lost": 0.01,
     "insert_refused": 0.05,
-    "insert_torn": 0.4,
+    "insert_torn": 0.5,
     "insert_late": 0.08,
     "insert_twice": 0.1,
     "insert_reply_lost": 0.08,
@@ -62,7 +62,12 @@ class Faults:
 THEMES = ("any", "any", "any", "windows", "twins", "twins", "twins", "zombies", "zombies")
 _STRIKES_OF: dict[str, dict[str, float]] = {
     "windows": {},
-    "twins": {"commit_refused": 0.3, "insert_refused": 0.1, "redis_reply_lost": 0.05},
+    "twins": {
+        "commit_refused": 0.3,
+        "insert_refused": 0.1,
+        "insert_torn": 0.5,
+        "redis_reply_lost": 0.05,
+    },
     "zombies": {"insert_late": 0.1, "insert_twice": 0.1, "insert_reply_lost": 0.1},
 }
 _EVENTS_OF: dict[str, dict[str, float]] = {
@@ -103,6 +108,7 @@ class Turns:
         self.running: Task | None = None
         self.acting: Actor | None = None
         self.is_calm = False
+        self.met: dict[str, int] = {}  # how often each strike happened
         self.landing: list[Callable[[], None]] = []
         self.depth = 0
         self._faults = faults
@@ -143,7 +149,10 @@ class Turns:
     def strikes(self, kind: str) -> bool:
         """Whether this kind of fault happens now."""
         chance = self._faults.strikes.get(kind)
-        return chance is not None and not self.is_calm and self.rng.random() < chance
+        if chance is None or self.is_calm or self.rng.random() >= chance:
+            return False
+        self.met[kind] = self.met.get(kind, 0) + 1
+        return True
 
     def land_later(self, do: Callable[[], None]) -> None:
         """Something that was sent and takes effect at some later time."""

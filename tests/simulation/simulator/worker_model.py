@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from dataflows.accounting import Accountant
 from dataflows.assignments import Assignments
@@ -195,7 +196,7 @@ class Process:
         turns = self._turns
         for task in self.tasks():
             if turns.rng.random() < 0.5 and task is not turns.running:
-                turns.land_later(lambda task=task: task.advance(1))  # type: ignore[misc]
+                turns.land_later(partial(task.advance, 1))
         self._servers.group.leave(self._member)
         self.is_up = False
         self.is_dead = True
