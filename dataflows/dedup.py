@@ -1,6 +1,7 @@
 """Which events of a batch count: first occurrences and replays of them, in log order.
 
-1  what the ledger has absorbed is left out, before it may claim anything
+1  what the ledger has absorbed is left out, before it may claim anything; unless it was absorbed
+   as a copy, holds its identity now, and raw history does not have it
 2  what occurred before the dedup memory begins is looked up in raw history
 3  the rest claims its identity: first and own go on, duplicates and conflicts do not
 4  of those that go on, each distinct value of a unique-count meter claims in the same way
@@ -69,7 +70,7 @@ class Deduplicator:
         batch = plan.batch
         positions = np.arange(len(batch), dtype=np.int64)
         if plan.absorbed is not None:
-            positions = positions[~plan.absorbed]
+            positions = positions[~plan.absorbed | self._awaited(batch, plan.absorbed)]
         answers = self._ask(
             batch, positions, batch.identities[positions], digests=batch.digests[positions],
             since_us=batch.occurred_us[positions],
@@ -86,6 +87,30 @@ class Deduplicator:
                 answers.owner_offsets[left], answers.owner_indexes[left],
             ),
         )  # fmt: skip
+
+    def _awaited(self, batch: EventBatch, absorbed: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Absorbed events that must be accepted all the same: copies wait for their being written.
+
+        Totals that land when the memory is lost absorb copies of what is lost with it. A copy that
+        a successor claimed before, and did not write, holds the identity from then on.
+        """
+        awaited = np.zeros(len(batch), np.bool_)
+        if not absorbed.any():
+            return awaited
+        copies = self._history.copies(
+            batch.source, first_offset=batch.first_offset, next_offset=batch.next_offset
+        )
+        places = zip(batch.offsets.tolist(), batch.indexes.tolist(), strict=True)
+        at = np.flatnonzero(absorbed & np.array([place in copies for place in places], np.bool_))
+        if len(at):
+            at = at[[owner is None for owner in self._owners(batch, at)]]
+        if len(at):
+            claims = Claims(
+                batch.source, batch.identities[at], batch.offsets[at], batch.indexes[at],
+                batch.digests[at], int(batch.record_ms.max()),
+            )  # fmt: skip
+            awaited[at] = self._store.owned(claims)
+        return awaited
 
     def _counted(self, batch: EventBatch, chosen: NDArray[np.int64]) -> NDArray[np.bool_]:
         counted = np.ones(len(chosen), np.bool_)

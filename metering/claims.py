@@ -77,6 +77,10 @@ class DedupStore(Protocol):
         """
         ...
 
+    def owned(self, claims: Claims) -> NDArray[np.bool_]:
+        """Which of them are remembered as their own; nothing is claimed."""
+        ...
+
     def stale(self, sources: list[Source]) -> list[Source]:
         """Those of `sources` whose generation is not in force any more; asked before a write."""
         ...

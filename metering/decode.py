@@ -1,9 +1,10 @@
 """The decoder: a batch of messages becomes columns of valid events, rejections, suppressions.
 
-1. messages -> entries: one typed decode each; other shapes are put into Meterline's own
-2. entries -> columns: vectorised checks; a row in doubt is read by the book
-3. columns -> places: suppression rules, then the customer of each subject
-4. what is left -> `EventBatch`
+1. plain messages -> columns: one compiled pass over all bytes
+2. other messages -> entries: one typed decode each; other shapes are put into Meterline's own
+3. entries -> columns: vectorised checks; a row in doubt is read by the book
+4. columns -> places: suppression rules, then the customer of each subject
+5. what is left -> `EventBatch`
 """
 
 from datetime import timedelta
@@ -15,8 +16,9 @@ from metering.batch import EventBatch, RawBatch
 from metering.catalog import Catalog
 from metering.decode_batch import event_batch
 from metering.decode_columns import Columns, build_columns
-from metering.decode_entries import Entries, read_entries
+from metering.decode_entries import Entries, all_single, merged, messages_of, read_entries
 from metering.decode_event import EventReader, Fault
+from metering.decode_plain import plain_columns
 from metering.decode_place import Places, place
 from metering.dimensions import FactsMemory
 from metering.event import UsageEvent
@@ -50,8 +52,7 @@ class Decoder:
 
         A message that is refused as a whole is one rejection with index 0. Never raises on input.
         """
-        entries = read_entries(raw, self._reader, by_the_book=self._by_the_book)
-        columns = self._sound_columns(entries)
+        entries, columns = self._read(raw)
         places = place(columns, self._catalog)
         suppressions = _suppressions(places, columns, entries=entries)
         for row in places.unbound:
@@ -66,14 +67,31 @@ class Decoder:
             entries=entries,
             suppressions=suppressions,
             catalog=self._catalog,
-            seed=self._seed,
         )
+
+    def _read(self, raw: RawBatch) -> tuple[Entries, Columns]:
+        """Plain messages in one pass, the others event by event; together in coordinate order."""
+        if self._by_the_book:
+            entries = read_entries(raw, self._reader, by_the_book=True)
+            return entries, self._sound_columns(entries)
+        columns, rows = plain_columns(
+            raw, facts=self._facts, tolerance_us=self._tolerance_us, seed=self._seed
+        )
+        if len(rows) == len(raw.values):
+            return all_single(raw), columns
+        others = np.delete(np.arange(len(raw.values)), rows)
+        entries = read_entries(messages_of(raw, others), self._reader)
+        rest = self._sound_columns(entries)
+        entries, columns.position, places = merged(raw, rows, others, entries)
+        rest.position = places[rest.position]
+        return entries, columns.joined(rest)
 
     def _sound_columns(self, entries: Entries) -> Columns:
         record_ms = entries.record_ms()
         columns, sound = build_columns(
-            entries.events, record_ms, facts=self._facts, tolerance_us=self._tolerance_us
-        )
+            entries.events, record_ms, facts=self._facts, tolerance_us=self._tolerance_us,
+            seed=self._seed,
+        )  # fmt: skip
         if sound.all():
             return columns
         mended: list[UsageEvent] = []
@@ -89,8 +107,9 @@ class Decoder:
         if not mended:
             return plain
         rest, rest_sound = build_columns(
-            mended, record_ms[positions], facts=self._facts, tolerance_us=self._tolerance_us
-        )
+            mended, record_ms[positions], facts=self._facts, tolerance_us=self._tolerance_us,
+            seed=self._seed,
+        )  # fmt: skip
         assert rest_sound.all(), "what the event reader writes must be plain to the columns"
         rest.position = np.array(positions)
         return plain.joined(rest)

@@ -9,7 +9,7 @@ from metering.catalog import Aggregation, Catalog
 from metering.decimals import units_of
 from metering.decode_columns import DECIMAL, Columns
 from metering.decode_entries import Entries
-from metering.identity import identities, payload_digests
+from metering.identity import payload_digests
 from metering.rejection import Suppression
 
 
@@ -20,24 +20,15 @@ def event_batch(
     entries: Entries,
     suppressions: list[Suppression],
     catalog: Catalog,
-    seed: int,
 ) -> EventBatch:
-    """Make the batch of `columns`, whose customers are `customers`; `seed` is for identities."""
+    """Make the batch of `columns`, whose customers are `customers`."""
     raw = entries.batch
-    digested = identities(
-        columns.customer_id,
-        columns.subject,
-        meters=columns.meter,
-        event_ids=columns.identity_id,
-        seed=seed,
-    )
-    identity = np.frombuffer(digested, np.uint64).reshape(-1, 2)
     digests = payload_digests(columns.words[:, 0], columns.words[:, 1], columns.hashes)
     offsets = np.array(raw.offsets, np.int64)[entries.rows[columns.position]]
     indexes = entries.indexes[columns.position]
     billable = _billable(columns, catalog)
     derived = {
-        "identity": _fixed(identity, pa.binary(16)),
+        "identity": _fixed(columns.identity, pa.binary(16)),
         "customer_id": columns.customer_texts
         if None not in columns.customer_id
         else pa.array(customers, pa.string()),
@@ -56,7 +47,7 @@ def event_batch(
         groups=columns.group,
         units=units_of(_fixed(columns.words, DECIMAL)),
         counted_values=columns.counted if _counts_values(columns, catalog) else None,
-        identities=identity,
+        identities=columns.identity,
         digests=digests,
         offsets=offsets,
         indexes=indexes,
@@ -98,8 +89,10 @@ def _fixed(words: NDArray[np.int64] | NDArray[np.uint64], kind: pa.DataType) -> 
 def _billable(columns: Columns, catalog: Catalog) -> NDArray[np.bool_]:
     if not catalog.disregarded:
         return np.ones(len(columns), np.bool_)
-    subjects = [subject or "" for subject in columns.subject]
-    return ~np.fromiter(map(catalog.is_disregarded, subjects), np.bool_, len(columns))
+    left_out = {subject for subject in set(columns.subject) if catalog.is_disregarded(subject or "")}
+    if not left_out:
+        return np.ones(len(columns), np.bool_)
+    return np.array([subject not in left_out for subject in columns.subject], np.bool_)
 
 
 def _counts_values(columns: Columns, catalog: Catalog) -> bool:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from metering.batch import QUANTITY_SCALE
 from metering.dimensions import NEGATIVE_ALLOWED, QUANTITY_OPTIONAL, SOUND, TEXT_MAX, FactsMemory
 from metering.event import UsageEvent
+from metering.identity import identities
 
 DECIMAL: Final = pa.decimal128(38, QUANTITY_SCALE)
 _MOMENT: Final = pa.timestamp("us", tz="UTC")
@@ -38,12 +39,12 @@ class Columns:
     """Fields of events, one row an event, all of equal length.
 
     `position` is the event's place in the batch as parsed. `words` are the low and the high word of
-    the quantity in 10^-12 units. `identity_id` is what stands for the id in the identity.
+    the quantity in 10^-12 units.
     Texts in Arrow columns are "" where the event has none.
     """
 
     position: NDArray[np.int64]
-    identity_id: list[str]
+    identity: NDArray[np.uint64]  # shape (n, 2)
     customer_id: list[str | None]
     subject: list[str | None]
     meter: list[str]
@@ -83,11 +84,12 @@ def build_columns(
     *,
     facts: FactsMemory,
     tolerance_us: int,
+    seed: int,
 ) -> tuple[Columns, NDArray[np.bool_]]:
     """Columns of `events`, and which rows are beyond doubt; the others mean nothing.
 
     `record_ms` are the arrival times of their records, Unix milliseconds; `tolerance_us` is how far
-    ahead of it an event may be.
+    ahead of it an event may be, `seed` is for identities.
     """
     meters = [event.meter for event in events]
     dimensions = _each([event.dimensions for event in events])
@@ -107,7 +109,10 @@ def build_columns(
     sound &= is_time & (occurred_us >= 0) & (occurred_us <= record_ms * 1000 + tolerance_us)
     columns = Columns(
         position=np.arange(len(events)),
-        identity_id=[event.identity_id or event.id for event in events],
+        identity=identities(
+            customers, subjects, meters=meters, seed=seed,
+            event_ids=[event.identity_id or event.id for event in events],
+        ),
         customer_id=customers,
         subject=subjects,
         meter=meters,

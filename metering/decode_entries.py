@@ -73,8 +73,9 @@ def read_entries(batch: RawBatch, reader: EventReader, *, by_the_book: bool = Fa
     count = len(batch.values)
     parsed, odd = ([], list(range(count))) if by_the_book else _parsed(batch.values)
     if not odd:
-        raws = cast("list[bytes]", batch.values)
-        return Entries(batch, parsed, raws, np.arange(count), np.zeros(count, np.int64), [])
+        entries = all_single(batch)
+        entries.events = parsed
+        return entries
     reading = _Reading(batch, reader, by_the_book)
     start = 0
     for seen, row in enumerate([*odd, count]):
@@ -87,6 +88,46 @@ def read_entries(batch: RawBatch, reader: EventReader, *, by_the_book: bool = Fa
         start = row + 1
     rows, indexes = np.array(reading.rows, np.int64), np.array(reading.indexes, np.int64)
     return Entries(batch, reading.events, reading.raws, rows, indexes, reading.rejections)
+
+
+def all_single(batch: RawBatch) -> Entries:
+    """Every message as one entry; the events are not given."""
+    count = len(batch.values)
+    raws = cast("list[bytes]", batch.values)
+    return Entries(batch, [], raws, np.arange(count), np.zeros(count, np.int64), [])
+
+
+def messages_of(batch: RawBatch, rows: NDArray[np.int64]) -> RawBatch:
+    """The batch with the messages at `rows` only."""
+    places = rows.tolist()
+    return RawBatch(
+        batch.source,
+        [batch.offsets[row] for row in places],
+        [batch.record_times_ms[row] for row in places],
+        [batch.values[row] for row in places],
+        batch.first_offset,
+        batch.next_offset,
+    )
+
+
+def merged(
+    batch: RawBatch, single: NDArray[np.int64], others: NDArray[np.int64], entries: Entries
+) -> tuple[Entries, NDArray[np.int64], NDArray[np.int64]]:
+    """Entries of the whole `batch`, and where in it those of both parts are.
+
+    The messages at `single` are one entry each; `entries` are those of the messages at `others`.
+    """
+    rows = np.concatenate([single, others[entries.rows]])
+    indexes = np.concatenate([np.zeros(len(single), np.int64), entries.indexes])
+    raws = [*(batch.values[row] or b"" for row in single.tolist()), *entries.raws]
+    order = np.lexsort((indexes, rows))
+    places = np.empty(len(order), np.int64)
+    places[order] = np.arange(len(order))
+    whole = Entries(
+        batch, [], [raws[at] for at in order.tolist()], rows[order], indexes[order],
+        entries.rejections,
+    )  # fmt: skip
+    return whole, places[: len(single)], places[len(single) :]
 
 
 def _parsed(values: list[bytes | None]) -> tuple[list[UsageEvent], list[int]]:

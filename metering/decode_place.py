@@ -48,8 +48,11 @@ def _suppressed(columns: Columns, customers: list[str], *, catalog: Catalog) -> 
         return {}
     used = catalog.fields_of_rules
     blank = [""] * len(customers)
+    subjects = blank
+    if "subject" in used and any(columns.subject):
+        subjects = [subject or "" for subject in columns.subject]
     keys = (
-        [subject or "" for subject in columns.subject] if "subject" in used else blank,
+        subjects,
         customers if "customer_id" in used else blank,
         columns.meter if "meter" in used else blank,
         columns.source_texts.to_pylist() if "source" in used else blank,

@@ -30,6 +30,12 @@ class History(Protocol):
         """Owners by identity; `wanted` is (customer_id, meter, identity) each."""
         ...
 
+    def copies(
+        self, source: Source, *, first_offset: int, next_offset: int
+    ) -> set[tuple[int, int]]:
+        """Offset and index of what was recorded as a duplicate, or rejected (as a conflict is)."""
+        ...
+
     def counted_values(
         self, wanted: list[tuple[str, str, str, int, str]], dimensions: dict[str, str]
     ) -> dict[tuple[str, str, str, int, str], Owner]:

@@ -5,7 +5,6 @@ time: a retry that stamps a new time is still the same event.
 """
 
 from collections.abc import Sequence
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +17,6 @@ DIGEST_BITS = 26
 CUSTOMER = "c"
 SUBJECT = "s"
 
-_TEXT_MAX = 256
 _MIX_1 = np.uint64(0xFF51AFD7ED558CCD)
 _MIX_2 = np.uint64(0xC4CEB9FE1A85EC53)
 _MIX_3 = np.uint64(0x9E3779B97F4A7C15)
@@ -49,23 +47,9 @@ def identities(
     meters: Sequence[str],
     event_ids: Sequence[str],
     seed: int,
-) -> bytes:
-    """`identity` of every event, joined; the subject stands in where the customer is None.
-
-    For valid events: texts of 1 to 256 characters.
-    """
-    sizes = [f"{CUSTOMER}{size}:" for size in range(_TEXT_MAX + 1)]
-    tails = {meter: f"{len(meter)}:{meter}" for meter in set(meters)}
-    digest = xxh3_128_digest
-    if None not in customers:
-        given = cast("Sequence[str]", customers)
-        return b"".join(
-            [
-                digest(f"{sizes[len(value)]}{value}{tails[meter]}{event_id}".encode(), seed)
-                for value, meter, event_id in zip(given, meters, event_ids, strict=True)
-            ]
-        )
-    return b"".join(
+) -> NDArray[np.uint64]:
+    """`identity` of every event (n x 2 words); the subject stands in where the customer is None."""
+    joined = b"".join(
         [
             identity(CUSTOMER, customer, meter=meter, event_id=event_id, seed=seed)
             if customer is not None
@@ -75,6 +59,16 @@ def identities(
             )
         ]
     )
+    return np.frombuffer(joined, np.uint64).reshape(-1, 2)
+
+
+def digests_of_texts(texts: bytes, ends: NDArray[np.int64], *, seed: int) -> NDArray[np.uint64]:
+    """Identities (n x 2 words) of what `identity` hashes, laid one after the other in `texts`."""
+    digest, places = xxh3_128_digest, ends.tolist()
+    joined = b"".join(
+        [digest(texts[start:end], seed) for start, end in zip([0, *places], places, strict=False)]
+    )
+    return np.frombuffer(joined, np.uint64).reshape(-1, 2)
 
 
 def cloudevent_id(source: str, event_id: str) -> str:

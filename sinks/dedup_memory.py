@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import redis
+from numpy.typing import NDArray
 
 from metering.batch import Source
 from metering.claim_packing import BUCKET_BYTES, VALUE_BYTES, pack_claims, shard_of, unpack_owners
@@ -75,6 +76,7 @@ class RedisDedupMemory:
         self._complete = complete
         self._client = connect_redis(url, run=run)
         self._claim: Any = self._client.register_script(script_text("dedup_claim.lua"))
+        self._owned: Any = self._client.register_script(script_text("dedup_owned.lua"))
         self._advancing: Any = self._client.register_script(script_text("dedup_advance.lua"))
         self._first_claim_window: int | None = None
         self._begin: Any = self._client.register_script(script_text("dedup_begin.lua"))
@@ -105,25 +107,13 @@ class RedisDedupMemory:
         window = self._newest_window
         if self._first_claim_window is None:
             self._first_claim_window = window
-        packed = pack_claims(claims, shards=self._layout.shards, buckets=self._layout.buckets)
-        orders = self._orders(claims)
-        args = [
-            self._marker,
-            assignment_field(claims.source.stream, claims.source.partition),
-            claims.source.generation,
-            window,
-        ]
-        with redis_errors("claiming identities"):
-            pipe = self._client.pipeline(transaction=False)
-            for shard, order in orders:
-                self._claim(
-                    keys=[self._layout.state_key(shard)],
-                    args=[*args, packed[order].tobytes()],
-                    client=pipe,
-                )
-            replies: list[Any] = pipe.execute(raise_on_error=False)
-        self._raise_refusals(replies, claims.source)
-        return _answers(claims, orders=[order for _, order in orders], replies=replies)
+        field = assignment_field(claims.source.stream, claims.source.partition)
+        return self._answers(self._claim, claims, args=[field, claims.source.generation, window])
+
+    def owned(self, claims: Claims) -> NDArray[np.bool_]:
+        """Ask in one round trip, as `claim` does."""
+        found: NDArray[np.bool_] = self._answers(self._owned, claims, args=[]).statuses == Claim.OWN
+        return found
 
     def stale(self, sources: list[Source]) -> list[Source]:
         """Ask the home shard, which every assignment reaches first."""
@@ -209,6 +199,21 @@ class RedisDedupMemory:
             freed += int(unlinked)
         return freed
 
+    def _answers(self, script: Any, claims: Claims, *, args: list[str | int]) -> ClaimAnswers:
+        packed = pack_claims(claims, shards=self._layout.shards, buckets=self._layout.buckets)
+        orders = self._orders(claims)
+        with redis_errors("claiming identities"):
+            pipe = self._client.pipeline(transaction=False)
+            for shard, order in orders:
+                script(
+                    keys=[self._layout.state_key(shard)],
+                    args=[self._marker, *args, packed[order].tobytes()],
+                    client=pipe,
+                )
+            replies: list[Any] = pipe.execute(raise_on_error=False)
+        self._raise_refusals(replies, claims.source)
+        return _answers(claims, orders=[order for _, order in orders], replies=replies)
+
     def _orders(self, claims: Claims) -> list[tuple[int, Any]]:
         shards = shard_of(claims.identities, shards=self._layout.shards)
         by_shard = np.argsort(shards, kind="stable")
@@ -243,7 +248,7 @@ class RedisDedupMemory:
 
     def _load_scripts(self) -> None:
         with redis_errors("loading scripts"):
-            for script in (self._claim, self._begin, self._advancing):
+            for script in (self._claim, self._owned, self._begin, self._advancing):
                 self._client.script_load(script.script)
 
     def _lost(self) -> str:

@@ -2,6 +2,7 @@
 
 from clickhouse_connect.driver.client import Client
 
+from metering.batch import Source
 from metering.history import Owner
 from sinks.clickhouse import clickhouse_errors
 
@@ -10,6 +11,11 @@ SELECT identity, stream, partition, offset, `index`, digest
 FROM usage_events FINAL
 WHERE customer_id IN %(customers)s AND meter IN %(meters)s
   AND identity IN (SELECT unhex(arrayJoin(%(identities)s)))
+"""
+_COPIES = """
+SELECT offset, `index` FROM {table}
+WHERE stream = %(stream)s AND partition = %(partition)s
+  AND offset >= %(first)s AND offset < %(next)s
 """
 _VALUES = """
 SELECT customer_id, meter, `group`, JSONExtractString(dimensions, %(dimension)s) AS value,
@@ -46,6 +52,20 @@ class ClickHouseHistory:
             )
             for row in found.to_pylist()
         }
+
+    def copies(
+        self, source: Source, *, first_offset: int, next_offset: int
+    ) -> set[tuple[int, int]]:
+        """Coordinates of duplicates and rejections, in one query by key."""
+        sql = " UNION ALL ".join(
+            _COPIES.format(table=table) for table in ("duplicate_events", "rejected_events")
+        )
+        parameters = {
+            "stream": source.stream, "partition": source.partition,
+            "first": first_offset, "next": next_offset,
+        }  # fmt: skip
+        with clickhouse_errors("looking up what was recorded as a copy"):
+            return {(row[0], row[1]) for row in self._client.query(sql, parameters).result_rows}
 
     def counted_values(
         self, wanted: list[ValueKey], dimensions: dict[str, str]

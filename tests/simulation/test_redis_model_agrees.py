@@ -71,7 +71,7 @@ def test_answers_are_the_same(
 
 
 def _draw(rng: Random, sources: list[Source], now_ms: int) -> Callable[[DedupStore], object]:
-    kind = rng.choice(["begin", "claim", "claim", "claim", "claim", "stale", "covered"])
+    kind = rng.choice(["begin", "claim", "claim", "claim", "claim", "owned", "stale", "covered"])
     record_ms = now_ms - rng.choice([0, 0, 0, 3_000_000])
     if kind == "begin":
         return partial(_begin, partition=rng.randrange(2))
@@ -90,7 +90,7 @@ def _draw(rng: Random, sources: list[Source], now_ms: int) -> Callable[[DedupSto
         np.array([rng.randrange(2) for _ in range(n)], np.uint32),
         record_ms,
     )
-    return partial(_claim, claims=claims)
+    return partial(_owned if kind == "owned" else _claim, claims=claims)
 
 
 def _begin(store: DedupStore, *, partition: int) -> object:
@@ -109,6 +109,10 @@ def _claim(store: DedupStore, *, claims: Claims) -> object:
     """As the deduplicator does: coverage first, and again when it has moved."""
     store.oldest_covered_ms(claims.record_ms)
     return store.claim(claims)
+
+
+def _owned(store: DedupStore, *, claims: Claims) -> object:
+    return tuple(store.owned(claims).tolist())
 
 
 def _told(ask: Callable[[DedupStore], object], store: DedupStore) -> Told:

@@ -75,7 +75,7 @@ def test_identities_of_many_events_are_those_of_each(
         event_ids=[event_id for _, _, _, event_id in events],
         seed=SEED,
     )
-    assert joined == b"".join(
+    assert joined.tobytes() == b"".join(
         _identity(subject, meter, event_id, kind=SUBJECT)
         if customer is None
         else _identity(customer, meter, event_id)

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TypeVar
 
+from metering.batch import Source
 from metering.errors import DependencyDown
 from metering.history import Owner
 from metering.period import period_end
@@ -55,6 +56,19 @@ class SimReads:
         """`History.owners`."""
         found = self._ask(lambda tables: [tables.raw.get(key) for key in wanted])
         return {entry[0].identity: _owner(entry[0]) for entry in found if entry is not None}
+
+    def copies(
+        self, source: Source, *, first_offset: int, next_offset: int
+    ) -> set[tuple[int, int]]:
+        """`History.copies`: one query."""
+        span = range(first_offset, next_offset)
+        return self._ask(
+            lambda tables: {
+                (offset, index)
+                for partition, offset, index in (*tables.duplicates, *tables.rejected)
+                if partition == source.partition and offset in span
+            }
+        )
 
     def counted_values(
         self, wanted: list[ValueKey], dimensions: dict[str, str]

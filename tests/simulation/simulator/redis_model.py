@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from metering.batch import Source
 from metering.claims import Claim, ClaimAnswers, Claims, CoverageMoved
@@ -146,6 +147,16 @@ class RedisServer:
                 answers.append((Claim.DUPLICATE if is_same else Claim.CONFLICT, owner))
         return answers
 
+    def owned(self, shard: int, marker: str, claims: list[tuple[bytes, Owner]]) -> list[bool] | str:
+        """`dedup_owned.lua`: whether each is held by its own coordinate."""
+        state, windows = self.shards[shard].state, self.shards[shard].windows
+        if state.get("marker") != marker:
+            return "M"
+        newest = int(state.get("newest", 0))
+        previous = windows.get(newest - 1, {}) if state.get("since", newest) < newest else {}
+        held = {**windows.get(newest, {}), **previous}
+        return [identity in held and held[identity][:3] == mine[:3] for identity, mine in claims]
+
     def _log(self, undo: Callable[[], object]) -> None:
         self._undo.append((self._turns.now_ms, undo))
 
@@ -214,6 +225,15 @@ class SimDedupStore:
                 statuses[at] = status
                 owners[at] = owner[:3]
         return ClaimAnswers(statuses, owners[:, 0], owners[:, 1], owners[:, 2])
+
+    def owned(self, claims: Claims) -> NDArray[np.bool_]:
+        is_own = np.zeros(len(claims), np.bool_)
+        for shard, (positions, some) in _by_shard(claims):
+            reply = self._ask(partial(self.server.owned, shard, self.marker, some))
+            if isinstance(reply, str):
+                raise DedupMemoryLost(self.marker)
+            is_own[positions] = reply
+        return is_own
 
     def stale(self, sources: list[Source]) -> list[Source]:
         held = self._ask(lambda: dict(self.server.shards[0].state))

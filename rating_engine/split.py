@@ -1,0 +1,113 @@
+"""A billing period in which price or plan changed: it is split at that moment, and rated by parts.
+
+Each part is priced by its own terms from its first tier on; fees, minimum and cap are due in
+proportion to time. Its allowance (and the units of a commit bucket) follow the policy of its plan:
+
+    prorate_allowance: true    a share by time; what a part leaves unused is lost with it
+    prorate_allowance: false   all of it, less what the parts before have used
+
+Parts that follow each other with equal terms and policy are one: a change that changes nothing
+splits nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from rating_engine.models.model import Group
+from rating_engine.proration import Share
+from rating_engine.rater import Rated, Rater
+from rating_engine.terms import ChargeTerms
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """The terms of one meter from `start` (inclusive) to `end` (exclusive) within a period.
+
+    Both are microseconds since the period's start. `terms` are those of a whole period.
+    """
+
+    start: int
+    end: int
+    terms: ChargeTerms
+    prorate_allowance: bool = False
+
+    def continues(self, before: "Segment") -> bool:
+        """Whether nothing changed between `before` and this."""
+        return self.terms == before.terms and self.prorate_allowance == before.prorate_allowance
+
+
+class SplitRater:
+    """Rates the parts of a period together; one for each (customer, meter, group, period).
+
+    A quantity is known for each segment by `occurred_at`; the charge is a function of all of them,
+    so events may come in any order and still add up. Where allowance is carried over, an event of
+    an early part may raise the charge of a later one; its charge holds both.
+    """
+
+    __slots__ = ("_carried", "_raters", "merged", "part_of")
+
+    def __init__(
+        self, segments: Sequence[Segment], period: int, *, group: Group | None = None
+    ) -> None:
+        """`segments` follow each other without a gap; `period` is its length in microseconds.
+
+        Where a subscription begins or ends within the period, so do they. `part_of` says which
+        part each segment belongs to. Raises `ValueError` for a gap, an overlap or none at all.
+        """
+        if not segments or any(low.end != high.start for low, high in pairwise(segments)):
+            message = f"segments: expected one or more, each from where the last ends: {segments}"
+            raise ValueError(message)
+        parts: list[list[Segment]] = []
+        part_of = []
+        for segment in segments:
+            if parts and segment.continues(parts[-1][-1]):
+                parts[-1].append(segment)
+            else:
+                parts.append([segment])
+            part_of.append(len(parts) - 1)
+        self.part_of: tuple[int, ...] = tuple(part_of)
+        self.merged = tuple(
+            Segment(part[0].start, part[-1].end, part[0].terms, part[0].prorate_allowance)
+            for part in parts
+        )
+        self._raters = [_rater(part, period, group) for part in self.merged]
+        self._carried = [not part.prorate_allowance for part in self.merged]
+
+    def rate(self, quantities: Sequence[int]) -> tuple[Rated, ...]:
+        """Rate each part; `quantities` (10^-12 units) are those of the segments, in their order."""
+        values = [0] * len(self.merged)
+        for part, quantity in zip(self.part_of, quantities, strict=True):
+            values[part] += quantity
+        rated = []
+        used = 0
+        for rater, value, carries in zip(self._raters, values, self._carried, strict=True):
+            each = rater.rate(value, used if carries else 0)
+            used += each.included
+            rated.append(each)
+        return tuple(rated)
+
+    def rate_event(self, before: Sequence[int], at: int, units: int) -> Rated:
+        """The difference that `units` (10^-12) more in segment `at` make to the whole period."""
+        after = list(before)
+        after[at] += units
+        return _sum(self.rate(after)).since(_sum(self.rate(before)))
+
+    def rater_of(self, part: int) -> Rater:
+        """The compiled terms of a part, for its steps and its commit bucket."""
+        return self._raters[part]
+
+    def used_before(self, rated: Sequence[Rated], part: int) -> int:
+        """Included units (10^-12) of earlier parts that count against those of `part`."""
+        return sum(each.included for each in rated[:part]) if self._carried[part] else 0
+
+
+def _rater(part: Segment, period: int, group: Group | None) -> Rater:
+    share = Share(part.start, part.end, period)
+    if share.is_whole:
+        return Rater(part.terms, group)
+    return Rater(part.terms.prorated(share, units_too=part.prorate_allowance), group)
+
+
+def _sum(rated: Sequence[Rated]) -> Rated:
+    return Rated(*(sum(column) for column in zip(*rated, strict=True)))
