@@ -117,10 +117,8 @@ class Deduplicator:
         values = batch.counted_values
         if values is None:
             return counted
-        at = np.array(
-            [n for n, i in enumerate(chosen.tolist()) if batch.meters[i] in self._dimensions],
-            np.int64,
-        )
+        counting = np.array([meter in self._dimensions for meter, _ in batch.series], np.bool_)
+        at = np.flatnonzero(counting[batch.codes[chosen]])
         # What is not billed must not take a value from what is.
         billable = batch.billable[chosen[at]]
         counted[at[~billable]] = False
@@ -130,9 +128,12 @@ class Deduplicator:
         positions = chosen[at]
         periods = period_starts(batch.occurred_us[positions]).tolist()
         keys = [
-            (batch.customers[i], batch.meters[i], batch.groups[i], period, values[i])
-            for i, period in zip(positions.tolist(), periods, strict=True)
-        ]
+            (customer, *batch.series[code], period, values[i])
+            for i, customer, code, period in zip(
+                positions.tolist(), batch.texts("customer_id", positions),
+                batch.codes[positions].tolist(), periods, strict=True,
+            )
+        ]  # fmt: skip
         words = np.frombuffer(
             b"".join(value_identity(self._seed, key) for key in keys), np.uint64
         ).reshape(-1, 2)
@@ -214,10 +215,12 @@ class Deduplicator:
     def _owners(self, batch: EventBatch, positions: NDArray[np.int64]) -> list[Owner | None]:
         identities = [batch.identities[i].tobytes() for i in positions.tolist()]
         found = self._history.owners(
-            [
-                (batch.customers[i], batch.meters[i], identity)
-                for i, identity in zip(positions.tolist(), identities, strict=True)
-            ]
+            list(
+                zip(
+                    batch.texts("customer_id", positions), batch.texts("meter", positions),
+                    identities, strict=True,
+                )  # fmt: skip
+            )
         )
         return [found.get(identity) for identity in identities]
 

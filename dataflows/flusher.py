@@ -112,7 +112,7 @@ class Flusher:
         number, totals = self._ledger.cut()
         parts = [part for part in self._parts.values() if self._is_current(part.source)]
         for part in parts:
-            part.totals = totals.get(part.source) or part.totals
+            part.totals = totals.get(part.source)
         self._parts = {}
         self._waiting = 0
         self._writing = (number, self._writer.submit(self._sink.write, Flush(number, parts)))

@@ -11,33 +11,30 @@ when Redis was lost in between and its duplicate sits on another partition).
 """
 
 from collections import deque
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dataflows.ledger_partition import PartitionLedger
-from dataflows.ledger_units import NEVER, Cell, Unit
+from dataflows.ledger_table import SeriesTable
 from metering.batch import EventBatch, Source
 from metering.catalog import Catalog
-from metering.period import period_starts, window_starts
+from metering.period import window_starts
 from metering.totals import TotalColumns, TotalsStore
-
-_ONE = 10**12
 
 
 @dataclass(slots=True)
 class LedgerPlan:
-    """A batch with its units: `units[i]` is None where event i is not billable.
+    """A batch with its units: `units[i]` is their number in `part`, -1 where event i is not billable.
 
     `absorbed` is a mask, or None when no event of the batch can be absorbed.
     """
 
     batch: EventBatch
     part: PartitionLedger
-    units: list[Unit | None]
-    windows: list[int]
+    units: NDArray[np.int32]
+    windows: NDArray[np.int64]
     absorbed: NDArray[np.bool_] | None
 
 
@@ -48,7 +45,7 @@ class Ledger:
         """`units_max` bounds how many units are held; more are forgotten and read again."""
         self._store = store
         self._units_max = units_max
-        self._aggregations = {key: str(m.aggregation) for key, m in catalog.meters.items()}
+        self._series = SeriesTable({key: str(m.aggregation) for key, m in catalog.meters.items()})
         self._partitions: dict[tuple[str, int], PartitionLedger] = {}
         self._in_flight: deque[LedgerPlan] = deque()
         self._flush = 1
@@ -57,24 +54,17 @@ class Ledger:
     def load(self, batch: EventBatch) -> LedgerPlan:
         """Hold every unit and window of the batch; reads what is missing in one query each.
 
-        Raises `DependencyDown` when the store does not answer; nothing has changed then.
+        Raises `DependencyDown` when the store does not answer; the ledger is of no use then.
         """
         part = self._partition(batch.source)
-        starts = window_starts(batch.occurred_us)
-        windows = starts.tolist()
-        periods = period_starts(batch.occurred_us).tolist()
-        keys = list(zip(batch.customers, batch.meters, batch.groups, periods, strict=True))
-        oldest = int(starts.min()) if len(batch) else 0
-        held = part.hold(keys, windows, self._store, oldest=oldest, flush=self._flush + 1)
-        units: list[Unit | None] = list(held)
+        windows = window_starts(batch.occurred_us)
+        units = part.hold(batch, windows, self._store, flush=self._flush + 1)
         if not batch.billable.all():
-            for i in np.flatnonzero(~batch.billable).tolist():
-                units[i] = None
+            units[~batch.billable] = -1
         absorbed = None
         if batch.first_offset <= part.absorbed_offset:
-            offsets = batch.offsets.tolist()
-            pairs = zip(units, offsets, strict=True)
-            absorbed = np.array([u is not None and u.absorbed >= at for u, at in pairs], np.bool_)
+            known = np.append(part.table.units["absorbed"][: len(part.table)], -1)
+            absorbed = known[units] >= batch.offsets
         plan = LedgerPlan(batch, part, units, windows, absorbed)
         self._in_flight.append(plan)
         return plan
@@ -82,51 +72,21 @@ class Ledger:
     def apply(
         self, plan: LedgerPlan, chosen: NDArray[np.int64], *, late: NDArray[np.bool_],
         counted: NDArray[np.bool_],
-    ) -> list[int]:  # fmt: skip
+    ) -> NDArray[np.uint64]:  # fmt: skip
         """Fold in the events at positions `chosen` (ascending); `late` and `counted` are theirs.
 
-        Returns the period value of each one's unit before it, in whole 10^-12 units (0 where the
-        event is not billable). Plans are applied in the order in which they were loaded.
+        Returns the period value of each one's unit before it (n x 4 words, whole 10^-12 units; 0
+        where the event is not billable). Plans are applied in the order in which they were loaded.
         """
         self.skip(plan)
         batch, part = plan.batch, plan.part
         part.applied_offset = batch.next_offset - 1
-        rows: Iterable[tuple[int, Unit | None, int, int, int]] = zip(
-            range(len(batch)), plan.units, plan.windows, batch.occurred_us.tolist(), batch.units,
-            strict=True,
+        before, is_crowded = part.table.fold(
+            chosen, plan.units, windows=plan.windows, occurred_us=batch.occurred_us,
+            quantities=batch.quantities, identities=batch.identities, late=late, counted=counted,
+            flush=self._flush,
         )  # fmt: skip
-        if len(chosen) != len(batch):
-            every = list(rows)
-            rows = [every[i] for i in chosen.tolist()]
-        left_out = set(chosen[~counted].tolist())
-        before: list[int] = []
-        flush, dirty = self._flush, part.dirty
-        for i, unit, window, moment, quantity in rows:
-            if unit is None:
-                before.append(0)
-                continue
-            before.append(unit.total)
-            cell = unit.cell
-            if cell.window != window:
-                cell = unit.find(window) or part.add_window(unit, window, flush)
-            if not cell.dirty:
-                cell.dirty = True
-                dirty.append((unit, cell))
-                unit.touched = flush
-            if unit.aggregation == "sum":
-                unit.total += quantity
-                cell.quantity += quantity
-            else:
-                _fold(unit, cell, quantity, moment, batch.identities[i].tobytes(),
-                      counted=i not in left_out)  # fmt: skip
-            cell.last_us = max(cell.last_us, moment)
-            cell.first_us = min(cell.first_us, moment)
-            cell.events += 1
-        for i in chosen[late].tolist():
-            unit = plan.units[i]
-            found = None if unit is None else unit.find(plan.windows[i])
-            if found is not None:
-                found.late += 1
+        part.is_crowded |= is_crowded
         return before
 
     def skip(self, plan: LedgerPlan) -> None:
@@ -138,20 +98,17 @@ class Ledger:
         """What changed per partition, and the number of this cut; `settle` it once durable."""
         number = self._flush
         self._flush += 1
-        return number, {part.source: part.cut(number) for part in self._partitions.values()}
+        parts = self._partitions.values()
+        return number, {part.source: part.table.cut(number) for part in parts}
 
     def settle(self, number: int) -> None:
         """Cut `number` and all before it are durable; forget old windows, units if too many."""
         self._durable = number
-        parts = self._partitions.values()
-        is_full = self.unit_count > self._units_max
-        if not is_full and not any(part.crowded for part in parts):
-            return
-        pinned = {id(unit) for plan in self._in_flight for unit in plan.units if unit is not None}
-        for part in parts:
-            part.forget_windows(number, pinned)
-        if is_full:
-            self._forget_units(pinned)
+        for part in self._partitions.values():
+            if part.is_crowded:
+                part.forget_windows(number, part.pinned(self._on_their_way(part)))
+        if self.unit_count > self._units_max:
+            self._forget_units()
 
     def forget(self, stream: str, partition: int) -> None:
         """The partition was taken away: all that was learned of it is void."""
@@ -160,47 +117,33 @@ class Ledger:
     @property
     def unit_count(self) -> int:
         """Units held."""
-        return sum(len(part.units) for part in self._partitions.values())
+        return sum(len(part.table) for part in self._partitions.values())
 
     def _partition(self, source: Source) -> PartitionLedger:
         key = (source.stream, source.partition)
         part = self._partitions.get(key)
         if part is None or part.source != source:
-            part = PartitionLedger(source, self._store.partition(*key), self._aggregations)
+            part = PartitionLedger(source, self._store.partition(*key), self._series)
             self._partitions[key] = part
         return part
 
-    def _forget_units(self, pinned: set[int]) -> None:
+    def _on_their_way(self, part: PartitionLedger) -> list[NDArray[np.int32]]:
+        return [plan.units for plan in self._in_flight if plan.part is part]
+
+    def _forget_units(self) -> None:
+        """Those that were not touched for longest, a quarter of what may be held."""
+        parts = list(self._partitions.values())
         settled = [
-            (unit.touched, part, unit)
-            for part in self._partitions.values()
-            for unit in part.units.values()
-            if id(unit) not in pinned and unit.is_settled(self._durable)
+            part.table.settled(self._durable, part.pinned(self._on_their_way(part)))
+            for part in parts
         ]
-        settled.sort(key=lambda entry: entry[0])
-        excess = self.unit_count - self._units_max * 3 // 4
-        for _, part, unit in settled[:excess]:
-            part.drop(unit)
-
-
-def _fold(
-    unit: Unit, cell: Cell, quantity: int, moment: int, identity: bytes, *, counted: bool
-) -> None:
-    """Every aggregation but the sum. `latest` orders by (occurred_at, identity)."""
-    match unit.aggregation:
-        case "count":
-            unit.total += _ONE
-            cell.quantity += _ONE
-        case "unique_count":
-            if counted:
-                unit.total += _ONE
-                cell.quantity += _ONE
-        case "max":
-            unit.total = quantity if unit.latest_us == NEVER else max(unit.total, quantity)
-            unit.latest_us = max(unit.latest_us, moment)
-            cell.quantity = quantity if cell.events == 0 else max(cell.quantity, quantity)
-        case "latest":
-            if (moment, identity) > (unit.latest_us, unit.latest_identity):
-                unit.total, unit.latest_us, unit.latest_identity = quantity, moment, identity
-            if (moment, identity) > (cell.last_us, cell.last_identity):
-                cell.quantity, cell.last_identity = quantity, identity
+        touched = [part.table.units["touched"][: len(part.table)] for part in parts]
+        ages = np.sort(np.concatenate([t[s] for t, s in zip(touched, settled, strict=True)]))
+        excess = min(self.unit_count - self._units_max * 3 // 4, len(ages))
+        if not excess:
+            return
+        oldest = ages[excess - 1]
+        for part, can_go, at in zip(parts, settled, touched, strict=True):
+            numbers = part.keep(~(can_go & (at <= oldest)))
+            for units in self._on_their_way(part):
+                units[:] = numbers[units]

@@ -1,15 +1,15 @@
-"""The ledger of one partition under one assignment: units, and how missing ones are read."""
+"""The ledger of one partition under one assignment: its units, and how missing ones are read."""
 
-from collections.abc import Mapping
-from typing import Any
+import numpy as np
+from numpy.typing import NDArray
 
-from dataflows.ledger_units import Cell, PlainKey, Unit
-from metering.batch import Source
+from dataflows.ledger_table import SeriesTable, UnitTable
+from metering.batch import EventBatch, Source
 from metering.errors import AssignmentLost
+from metering.period import period_starts
 from metering.totals import (
     StoredPartition,
     StoredWindow,
-    TotalColumns,
     TotalsStore,
     UnitKey,
     WindowKey,
@@ -19,147 +19,92 @@ from metering.totals import (
 class PartitionLedger:
     """Units of one source partition. A newer assignment starts with a new one."""
 
-    def __init__(
-        self, source: Source, stored: StoredPartition, aggregations: Mapping[str, str]
-    ) -> None:
-        """`aggregations` by meter. Nothing is held yet."""
+    def __init__(self, source: Source, stored: StoredPartition, series: SeriesTable) -> None:
+        """Nothing is held yet."""
         self.source = source
-        self.units: dict[PlainKey, Unit] = {}
-        self.dirty: list[tuple[Unit, Cell]] = []
-        self.crowded: dict[PlainKey, Unit] = {}
+        self.table = UnitTable(series)
+        self.is_crowded = False
         #: Start of the newest window that some unit may lack though it is stored.
         self.lacking_until = -1
         self.absorbed_offset = stored.absorbed_offset
         self.applied_offset = -1  # the last one that was folded in here
         #: Units of periods that begin after this moment cannot be stored.
         self._stored_until = stored.newest_window
-        self._aggregations = aggregations
+        self._series = series
 
     def hold(
-        self, keys: list[PlainKey], windows: list[int], store: TotalsStore, *,
-        oldest: int, flush: int,
-    ) -> list[Unit]:  # fmt: skip
-        """The units of `keys`, with the windows of theirs that are stored but not held.
+        self, batch: EventBatch, windows: NDArray[np.int64], store: TotalsStore, *, flush: int
+    ) -> NDArray[np.int32]:
+        """Numbers of the batch's units, with the windows of theirs that are stored but not held.
 
-        `oldest` is the least of `windows`. A window that is not stored is begun when its first
-        event is applied. New cells are pinned until `flush` is durable. Raises `DependencyDown`.
+        A window that is not stored is begun when its first event is applied. New cells are pinned
+        until `flush` is durable. Raises `DependencyDown`; the ledger is of no use then.
         """
-        units = list(map(self.units.get, keys))
-        if oldest <= self.lacking_until:
-            odd = [
-                i
-                for i, (unit, window) in enumerate(zip(units, windows, strict=True))
-                if unit is None
-                or (unit.cell.window != window and (not unit.others or window not in unit.others))
-            ]
-        else:
-            odd = [i for i, unit in enumerate(units) if unit is None] if None in units else []
-        if odd:
-            wanted = [(keys[i], windows[i]) for i in odd]
-            created = self._created(wanted, store, flush)
-            self._read_windows(wanted, created, store, flush)
-            self.units.update(created)
-            for i in odd:
-                units[i] = self.units[keys[i]]
-        return units  # type: ignore[return-value]
+        table = self.table
+        customers = table.customers(batch.columns.column("customer_id"))
+        series = self._series.numbers(batch.series)[batch.codes]
+        periods = period_starts(batch.occurred_us)
+        found, missing = table.find(customers, series, periods)
+        created = len(table)
+        if missing:
+            table.add(customers, series, periods, windows=windows, found=found, flush=flush)
+            self._restore(created, store)
+        if self.lacking_until >= 0:
+            rows = table.lacking(found, windows, until=self.lacking_until, created=created)
+            if rows:
+                self._read_windows({(int(found[i]), int(windows[i])) for i in rows}, store, flush)
+        return found
 
-    def cut(self, number: int) -> TotalColumns:
-        """The changed windows; they are pinned until cut `number` is durable."""
-        dirty, self.dirty = self.dirty, []
-        rows = TotalColumns()
-        cells = [cell for _, cell in dirty]
-        keys = [unit.key for unit, _ in dirty]
-        rows.customers = [key[0] for key in keys]
-        rows.meters = [key[1] for key in keys]
-        rows.groups = [key[2] for key in keys]
-        rows.aggregations = [unit.aggregation for unit, _ in dirty]
-        rows.window_starts = [cell.window for cell in cells]
-        rows.units = [cell.quantity for cell in cells]
-        rows.events = [cell.events for cell in cells]
-        rows.late_events = [cell.late for cell in cells]
-        rows.first_us = [cell.first_us for cell in cells]
-        rows.last_us = [cell.last_us for cell in cells]
-        rows.last_identities = [cell.last_identity for cell in cells]
-        for cell in cells:
-            cell.dirty = False
-            cell.flush = number
-        return rows
+    def pinned(self, plans: list[NDArray[np.int32]]) -> NDArray[np.bool_]:
+        """Mask of the units that batches on their way need, by the numbers of their units."""
+        needed = np.zeros(len(self.table) + 1, np.bool_)
+        for found in plans:
+            needed[found] = True
+        return needed[:-1]
 
-    def add_window(self, unit: Unit, window: int, flush: int) -> Cell:
-        """Begin an empty window of a unit."""
-        cell = unit.add(window, flush)
-        if unit.is_crowded:
-            self.crowded[unit.key] = unit
-        return cell
+    def forget_windows(self, durable: int, pinned: NDArray[np.bool_]) -> None:
+        """Let crowded units forget; those that are `pinned` are needed by a batch."""
+        newest, self.is_crowded = self.table.forget_cells(durable, pinned)
+        self.lacking_until = max(self.lacking_until, newest)
 
-    def forget_windows(self, durable: int, pinned: set[int]) -> None:
-        """Let crowded units forget; those with an id in `pinned` are needed by a batch."""
-        for unit in list(self.crowded.values()):
-            if id(unit) not in pinned:
-                self.lacking_until = max(self.lacking_until, unit.forget_windows(durable))
-                if not unit.is_crowded:
-                    del self.crowded[unit.key]
+    def keep(self, kept: NDArray[np.bool_]) -> NDArray[np.int32]:
+        """Forget all other units; from now on they can be stored. Gives the new numbers."""
+        newest = self.table.units["newest"][: len(self.table)][~kept]
+        if len(newest):
+            self._stored_until = max(self._stored_until, int(newest.max()))
+        return self.table.keep(kept)
 
-    def drop(self, unit: Unit) -> None:
-        """Forget a settled unit; from now on it can be stored."""
-        del self.units[unit.key]
-        self.crowded.pop(unit.key, None)
-        self._stored_until = max(self._stored_until, unit.newest)
-
-    def _created(
-        self, wanted: list[tuple[PlainKey, int]], store: TotalsStore, flush: int
-    ) -> dict[PlainKey, Unit]:
-        missing: dict[PlainKey, int] = {}
-        for key, window in wanted:
-            if key not in self.units:
-                missing.setdefault(key, window)
-        asked = [UnitKey._make(key) for key in missing if key[3] <= self._stored_until]
-        where = self.source.stream, self.source.partition
-        found = store.units(*where, asked) if asked else {}
-        created = {}
-        shared: dict[Any, Any] = {}
-        for key, first in missing.items():
-            # Texts and numbers that many units have in common are held once.
-            meter, group, period, window = (
-                shared.setdefault(part, part) for part in (*key[1:], first)
-            )
-            plain = (key[0], meter, group, period)
-            unit = Unit(plain, self._aggregations[key[1]], window, flush)
-            stored = found.get(UnitKey._make(key))
-            if stored is not None:
-                unit.restore(stored)
-                # Beyond what the partition had when it was assigned, if its last owner was
-                # still writing then.
-                self.absorbed_offset = max(self.absorbed_offset, unit.absorbed)
-                self.lacking_until = max(self.lacking_until, stored.newest_window)
-            created[plain] = unit
-        return created
-
-    def _read_windows(
-        self, wanted: list[tuple[PlainKey, int]], created: dict[PlainKey, Unit],
-        store: TotalsStore, flush: int,
-    ) -> None:  # fmt: skip
-        asked: dict[WindowKey, Unit] = {}
-        for key, window in wanted:
-            unit = created.get(key) or self.units[key]
-            is_held = key not in created and unit.find(window) is not None
-            if is_held or unit.is_whole or window > unit.newest:
-                continue
-            asked[WindowKey(*key[:3], window)] = unit
+    def _restore(self, created: int, store: TotalsStore) -> None:
+        """Read the units from number `created` on, where they can be stored."""
+        table = self.table
+        periods = table.units["period"][created : len(table)]
+        asked = (np.flatnonzero(periods <= self._stored_until) + created).tolist()
         if not asked:
             return
-        found = store.windows(self.source.stream, self.source.partition, list(asked))
-        for at, unit in asked.items():
-            cell = unit.find(at.window_start) or self.add_window(unit, at.window_start, flush)
-            cell.flush = max(cell.flush, flush)
-            stored = found.get(at)
-            if stored is not None:
-                self._require_prefix(unit, stored)
-                cell.restore(stored)
+        numbers = {UnitKey(*table.key(number)): number for number in asked}
+        where = self.source.stream, self.source.partition
+        for key, stored in store.units(*where, list(numbers)).items():
+            table.restore_unit(numbers[key], stored)
+            # Beyond what the partition had when it was assigned, if its last owner was still
+            # writing then.
+            self.absorbed_offset = max(self.absorbed_offset, stored.absorbed_offset)
+            self.lacking_until = max(self.lacking_until, stored.newest_window)
 
-    def _require_prefix(self, unit: Unit, stored: StoredWindow) -> None:
+    def _read_windows(self, wanted: set[tuple[int, int]], store: TotalsStore, flush: int) -> None:
+        asked = {}
+        for number, window in sorted(wanted):
+            customer, meter, group, _ = self.table.key(number)
+            asked[WindowKey(customer, meter, group, window)] = number
+        found = store.windows(self.source.stream, self.source.partition, list(asked))
+        for key, number in asked.items():
+            stored = found.get(key)
+            if stored is not None:
+                self._require_prefix(number, stored)
+            self.table.restore_window(number, key.window_start, stored=stored, flush=flush)
+
+    def _require_prefix(self, number: int, stored: StoredWindow) -> None:
         """A window must not hold events that its unit does not, or they count again."""
-        known = max(unit.absorbed, self.applied_offset)
+        known = max(int(self.table.units["absorbed"][number]), self.applied_offset)
         if stored.absorbed_offset > known:
             msg = (
                 f"{self.source.stream} partition {self.source.partition}: expected totals up to "

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dataflows.dedup import Decided
 from metering.batch import EventBatch, RawBatch, Source
-from metering.decimals import decimal256_array
+from metering.decimals import decimal256_of_words
 from metering.flush import DUPLICATE_SCHEMA
 from metering.rejection import Rejection, RejectionCode, Suppression
 
@@ -39,7 +39,7 @@ class Outcome:
 
 
 def outcome_of(
-    decided: Decided, *, late: NDArray[np.bool_], before: list[int], watermark_ms: int
+    decided: Decided, *, late: NDArray[np.bool_], before: NDArray[np.uint64], watermark_ms: int
 ) -> Outcome:
     """What is written for a batch; `late` and `before` belong to the chosen events."""
     batch = decided.plan.batch
@@ -68,14 +68,14 @@ def gaps_of(raw: RawBatch) -> list[tuple[int, int]]:
     return [(before + 1, after) for before, after in pairwise(borders) if after > before + 1]
 
 
-def _events(decided: Decided, late: NDArray[np.bool_], before: list[int]) -> pa.RecordBatch:
+def _events(decided: Decided, late: NDArray[np.bool_], before: NDArray[np.uint64]) -> pa.RecordBatch:
     batch = decided.plan.batch
     columns = batch.columns
     if len(decided.chosen) != len(batch):
         columns = columns.take(pa.array(decided.chosen))
     names = [*columns.schema.names, "late", "counted", "cumulative_before"]
     arrays = [
-        *columns.columns, pa.array(late), pa.array(decided.counted), decimal256_array(before)
+        *columns.columns, pa.array(late), pa.array(decided.counted), decimal256_of_words(before)
     ]  # fmt: skip
     return pa.RecordBatch.from_arrays(arrays, names=names)
 
@@ -97,9 +97,12 @@ def _duplicates(batch: EventBatch, decided: Decided) -> pa.RecordBatch:
 
 def _conflicts(batch: EventBatch, decided: Decided) -> list[Rejection]:
     owners = decided.owners
-    ids = batch.columns.column("id")
+    at_fault = decided.others[decided.conflicting]
+    texts = [batch.texts(name, at_fault) for name in ("id", "customer_id", "meter")]
     found = []
-    for at in np.flatnonzero(decided.conflicting).tolist():
+    for at, names in zip(
+        np.flatnonzero(decided.conflicting).tolist(), zip(*texts, strict=True), strict=True
+    ):
         i = int(decided.others[at])
         offset, index = int(batch.offsets[i]), int(batch.indexes[i])
         partition = int(owners.owner_partitions[at])
@@ -113,8 +116,7 @@ def _conflicts(batch: EventBatch, decided: Decided) -> list[Rejection]:
             Rejection(
                 offset, index, int(batch.record_ms[i]),
                 RejectionCode.IDENTITY_MUST_NOT_REPEAT_WITH_OTHER_PAYLOAD, sentence,
-                event_bytes(batch.raw, offset, index), ids[i].as_py(), batch.customers[i],
-                batch.meters[i],
+                event_bytes(batch.raw, offset, index), *names,
             )
         )  # fmt: skip
     return found

@@ -72,9 +72,10 @@ class RawBatch:
 class EventBatch:
     """Validated events of one partition, in coordinate order, as columns of equal length.
 
-    `columns` has `EVENT_SCHEMA`; the plain lists and arrays beside it repeat the columns that the
-    ledger walks event by event. `units` are quantities in 10^-12. `identities` is 16 bytes per
-    event (n x 2 words). Times are Unix microseconds UTC, record times milliseconds.
+    `columns` has `EVENT_SCHEMA`; the arrays beside it repeat what the steps compute with. `series`
+    are the distinct (meter, group) pairs, `codes` name each event's. `quantities` are in 10^-12 (n
+    x 2 words, the low one first), `identities` 16 bytes per event (n x 2 words). Times are Unix
+    microseconds UTC, record times milliseconds.
     `first_offset` is inclusive, `next_offset` exclusive; they cover rejected events as well.
     """
 
@@ -82,10 +83,9 @@ class EventBatch:
     first_offset: int
     next_offset: int
     columns: pa.RecordBatch
-    customers: list[str]
-    meters: list[str]
-    groups: list[str]
-    units: list[int]
+    series: list[tuple[str, str]]
+    codes: NDArray[np.int64]
+    quantities: NDArray[np.int64]  # shape (n, 2)
     counted_values: list[str] | None  # the counted dimension, where a unique_count meter is in it
     identities: NDArray[np.uint64]  # shape (n, 2)
     digests: NDArray[np.uint32]
@@ -100,7 +100,12 @@ class EventBatch:
 
     def __len__(self) -> int:
         """Number of events (rejected and suppressed ones are not among them)."""
-        return len(self.customers)
+        return len(self.codes)
+
+    def texts(self, column: str, at: NDArray[np.int64]) -> list[str]:
+        """Texts of one of `columns`, of the events at positions `at`."""
+        found: list[str] = self.columns.column(column).take(pa.array(at)).to_pylist()
+        return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from metering.batch import QUANTITY_SCALE
 
@@ -26,6 +27,11 @@ def decimal256_array(units: Sequence[int]) -> pa.Array:
         words[:, 0] = low.view(np.uint64)
         words[:, 1:] = (low >> 63).view(np.uint64)[:, None]
     return pa.Array.from_buffers(_WIDE, len(units), [None, pa.py_buffer(words.tobytes())])
+
+
+def decimal256_of_words(words: NDArray[np.uint64]) -> pa.Array:
+    """Decimal(76, 12) column of n x 4 words, the low one first, two's complement."""
+    return pa.Array.from_buffers(_WIDE, len(words), [None, pa.py_buffer(words)])
 
 
 def units_of(column: pa.Array) -> list[int]:

@@ -10,6 +10,7 @@
 from datetime import timedelta
 
 import numpy as np
+import pyarrow as pa
 
 from metering import rfc3339
 from metering.batch import EventBatch, RawBatch
@@ -60,7 +61,7 @@ class Decoder:
         if places.unbound or places.suppressed:
             kept = np.delete(np.arange(len(columns)), [*places.unbound, *places.suppressed])
             columns = columns.take(kept)
-            places.customers = [places.customers[row] for row in kept.tolist()]
+            places.customers = places.customers.take(pa.array(kept))
         return event_batch(
             columns,
             places.customers,
@@ -127,8 +128,8 @@ def _suppressions(places: Places, columns: Columns, *, entries: Entries) -> list
 
 
 def _unbound(columns: Columns, row: int) -> Fault:
-    subject = columns.subject[row] or ""
+    subject = columns.subject_texts[row].as_py()
     at = rfc3339.written(int(columns.occurred_us[row]))
     code = RejectionCode.SUBJECT_MUST_BE_BOUND
     told = sentence(code, f"{shortened(subject.encode())} at {at}")
-    return Fault(code, told, columns.id_texts[row].as_py(), "", columns.meter[row])
+    return Fault(code, told, columns.id_texts[row].as_py(), "", columns.known[columns.codes[row]].meter)

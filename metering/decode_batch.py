@@ -2,11 +2,11 @@
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from metering.batch import EVENT_SCHEMA, EventBatch
 from metering.catalog import Aggregation, Catalog
-from metering.decimals import units_of
 from metering.decode_columns import DECIMAL, Columns
 from metering.decode_entries import Entries
 from metering.identity import payload_digests
@@ -15,7 +15,7 @@ from metering.rejection import Suppression
 
 def event_batch(
     columns: Columns,
-    customers: list[str],
+    customers: pa.StringArray,
     *,
     entries: Entries,
     suppressions: list[Suppression],
@@ -23,30 +23,32 @@ def event_batch(
 ) -> EventBatch:
     """Make the batch of `columns`, whose customers are `customers`."""
     raw = entries.batch
-    digests = payload_digests(columns.words[:, 0], columns.words[:, 1], columns.hashes)
+    hashes = np.array([each.facts.hash for each in columns.known], np.uint64)[columns.codes]
+    digests = payload_digests(columns.words[:, 0], columns.words[:, 1], hashes)
     offsets = np.array(raw.offsets, np.int64)[entries.rows[columns.position]]
     indexes = entries.indexes[columns.position]
     billable = _billable(columns, catalog)
     derived = {
         "identity": _fixed(columns.identity, pa.binary(16)),
-        "customer_id": columns.customer_texts
-        if None not in columns.customer_id
-        else pa.array(customers, pa.string()),
+        "customer_id": customers,
         "offset": pa.array(offsets.view(np.uint64)),
         "index": pa.array(indexes.astype(np.uint16)),
         "digest": pa.array(digests),
         "disregarded": pa.array(~billable),
     }
+    series: dict[tuple[str, str], int] = {}
+    numbers = [
+        series.setdefault((each.meter, each.facts.group), len(series)) for each in columns.known
+    ]
     return EventBatch(
         source=raw.source,
         first_offset=raw.first_offset,
         next_offset=raw.next_offset,
         columns=_record_batch(columns, derived),
-        customers=customers,
-        meters=columns.meter,
-        groups=columns.group,
-        units=units_of(_fixed(columns.words, DECIMAL)),
-        counted_values=columns.counted if _counts_values(columns, catalog) else None,
+        series=list(series),
+        codes=np.array(numbers, np.int64)[columns.codes],
+        quantities=columns.words,
+        counted_values=_counted_values(columns, catalog),
         identities=columns.identity,
         digests=digests,
         offsets=offsets,
@@ -61,14 +63,19 @@ def event_batch(
 
 def _record_batch(columns: Columns, derived: dict[str, pa.Array]) -> pa.RecordBatch:
     """Columns as they are and those that were `derived`, in the order of `EVENT_SCHEMA`."""
+    codes = pa.array(columns.codes)
+    facts = [each.facts for each in columns.known]
+    known = {
+        "meter": [each.meter for each in columns.known],
+        "group": [each.group for each in facts],
+        "dimensions": [each.canonical for each in facts],
+    }
     arrays = {
-        "meter": pa.array(columns.meter, pa.string()),
-        "group": pa.array(columns.group, pa.string()),
+        **{name: pa.array(texts, pa.string()).take(codes) for name, texts in known.items()},
         "id": columns.id_texts,
         "subject": columns.subject_texts,
         "quantity": _fixed(columns.words, DECIMAL),
         "occurred_at": pa.array(columns.occurred_us).view(pa.timestamp("us", tz="UTC")),
-        "dimensions": columns.dimensions_texts,
         "source": columns.source_texts,
         "batch_id": columns.batch_id_texts,
         "schema_version": columns.schema_version_texts,
@@ -87,18 +94,23 @@ def _fixed(words: NDArray[np.int64] | NDArray[np.uint64], kind: pa.DataType) -> 
 
 
 def _billable(columns: Columns, catalog: Catalog) -> NDArray[np.bool_]:
+    billable = np.ones(len(columns), np.bool_)
     if not catalog.disregarded:
-        return np.ones(len(columns), np.bool_)
-    left_out = {subject for subject in set(columns.subject) if catalog.is_disregarded(subject or "")}
-    if not left_out:
-        return np.ones(len(columns), np.bool_)
-    return np.array([subject not in left_out for subject in columns.subject], np.bool_)
+        return billable
+    subjects = columns.subject_texts
+    for subject in subjects.unique().to_pylist():
+        if catalog.is_disregarded(subject):
+            billable &= pc.not_equal(subjects, subject).to_numpy(zero_copy_only=False)
+    return billable
 
 
-def _counts_values(columns: Columns, catalog: Catalog) -> bool:
-    counting = {
-        key
-        for key, meter in catalog.meters.items()
-        if meter.aggregation is Aggregation.UNIQUE_COUNT
-    }
-    return not counting.isdisjoint(columns.meter)
+def _counted_values(columns: Columns, catalog: Catalog) -> list[str] | None:
+    """What unique_count meters count of each event; None where there is no such meter."""
+    meters = {each.meter for each in columns.known}
+    if not any(
+        catalog.meters[meter].aggregation is Aggregation.UNIQUE_COUNT
+        for meter in meters & catalog.meters.keys()
+    ):
+        return None
+    values = [each.facts.counted for each in columns.known]
+    return [values[code] for code in columns.codes.tolist()]

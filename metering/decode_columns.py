@@ -5,7 +5,7 @@ event reader decides it. What passes here, the event reader accepts with the sam
 """
 
 from dataclasses import dataclass, fields
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 import msgspec
 import numpy as np
@@ -14,7 +14,14 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from metering.batch import QUANTITY_SCALE
-from metering.dimensions import NEGATIVE_ALLOWED, QUANTITY_OPTIONAL, SOUND, TEXT_MAX, FactsMemory
+from metering.dimensions import (
+    NEGATIVE_ALLOWED,
+    QUANTITY_OPTIONAL,
+    SOUND,
+    TEXT_MAX,
+    Facts,
+    FactsMemory,
+)
 from metering.event import UsageEvent
 from metering.identity import identities
 
@@ -34,23 +41,26 @@ _NO_NUMBER: Final = msgspec.Raw(b"{}")
 _BELOW_MICROSECONDS: Final = r"(\.[0-9]{6})[0-9]+"
 
 
+class Known(NamedTuple):
+    """A meter as named, and what follows from it and some dimensions."""
+
+    meter: str
+    facts: Facts
+
+
 @dataclass(slots=True)
 class Columns:
     """Fields of events, one row an event, all of equal length.
 
-    `position` is the event's place in the batch as parsed. `words` are the low and the high word of
-    the quantity in 10^-12 units.
-    Texts in Arrow columns are "" where the event has none.
+    `position` is the event's place in the batch as parsed. `known[codes[i]]` are event i's meter and
+    what follows from it and the dimensions. `words` are the low and the high word of the quantity
+    in 10^-12 units. Texts in Arrow columns are "" where the event has none.
     """
 
     position: NDArray[np.int64]
     identity: NDArray[np.uint64]  # shape (n, 2)
-    customer_id: list[str | None]
-    subject: list[str | None]
-    meter: list[str]
-    group: list[str]
-    counted: list[str]
-    hashes: NDArray[np.uint64]
+    known: list[Known]
+    codes: NDArray[np.int64]
     words: NDArray[np.int64]  # shape (n, 2)
     occurred_us: NDArray[np.int64]
     record_ms: NDArray[np.int64]
@@ -60,21 +70,22 @@ class Columns:
     source_texts: pa.StringArray
     batch_id_texts: pa.StringArray
     schema_version_texts: pa.StringArray
-    dimensions_texts: pa.StringArray
 
     def __len__(self) -> int:
         """Count the events."""
-        return len(self.meter)
+        return len(self.position)
 
     def take(self, rows: NDArray[np.int64]) -> Self:
         """Rows `rows`, in that order."""
-        return type(self)(*(_taken(getattr(self, each.name), rows) for each in fields(self)))
+        at = pa.array(rows)
+        return type(self)(*(_taken(getattr(self, each.name), rows, at) for each in fields(self)))
 
     def joined(self, other: Self) -> Self:
         """Rows of both, in the order of their positions."""
         both = type(self)(
             *(_joined(getattr(self, e.name), getattr(other, e.name)) for e in fields(self))
         )
+        both.codes[len(self) :] += len(self.known)
         return both.take(np.argsort(both.position))
 
 
@@ -93,9 +104,13 @@ def build_columns(
     """
     meters = [event.meter for event in events]
     dimensions = _each([event.dimensions for event in events])
-    known = list(map(facts.__getitem__, zip(meters, dimensions, strict=True)))
-    flags, canonical, hashes, groups, counted = zip(*known, strict=True) if known else ((),) * 5
-    properties = np.frombuffer(bytes(flags), np.uint8)
+    numbers: dict[tuple[str, bytes], int] = {}
+    codes = np.array(
+        [numbers.setdefault(key, len(numbers)) for key in zip(meters, dimensions, strict=True)],
+        np.int64,
+    )
+    known = [Known(key[0], facts[key]) for key in numbers]
+    properties = np.array([each.facts.flags for each in known], np.uint8)[codes]
     sound = (properties & SOUND) != 0
     customers = [event.customer_id for event in events]
     subjects = [event.subject for event in events]
@@ -113,12 +128,8 @@ def build_columns(
             customers, subjects, meters=meters, seed=seed,
             event_ids=[event.identity_id or event.id for event in events],
         ),
-        customer_id=customers,
-        subject=subjects,
-        meter=meters,
-        group=list(groups),
-        counted=list(counted),
-        hashes=np.array(hashes, np.uint64),
+        known=known,
+        codes=codes,
         words=words,
         occurred_us=occurred_us,
         record_ms=record_ms,
@@ -128,7 +139,6 @@ def build_columns(
         source_texts=_texts([event.source for event in events], sound, least=0),
         batch_id_texts=_texts([event.batch_id for event in events], sound, least=0),
         schema_version_texts=_texts([event.schema_version for event in events], sound, least=0),
-        dimensions_texts=pa.array(canonical, pa.string()),
     )
     return columns, sound
 
@@ -216,10 +226,10 @@ def _cast_where_possible(texts: pa.StringArray) -> pa.TimestampArray:
     )
 
 
-def _taken(column: Any, rows: NDArray[np.int64]) -> Any:
-    if isinstance(column, list):
-        return [column[row] for row in rows.tolist()]
-    return column.take(pa.array(rows)) if isinstance(column, pa.Array) else column[rows]
+def _taken(column: Any, rows: NDArray[np.int64], at: pa.Array) -> Any:
+    if isinstance(column, list):  # what codes refer to
+        return column
+    return column.take(at) if isinstance(column, pa.Array) else column[rows]
 
 
 def _joined(one: Any, other: Any) -> Any:

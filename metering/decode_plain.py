@@ -1,15 +1,14 @@
 """Messages that are one plain event each, read in one pass (see `plain_scan`)."""
 
-from collections.abc import Sequence
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from metering.batch import QUANTITY_SCALE, RawBatch
-from metering.decode_columns import Columns
-from metering.dimensions import NEGATIVE_ALLOWED, QUANTITY_OPTIONAL, SOUND, Facts, FactsMemory
+from metering.decode_columns import Columns, Known
+from metering.dimensions import NEGATIVE_ALLOWED, QUANTITY_OPTIONAL, SOUND, FactsMemory
 from metering.identity import digests_of_texts
 from metering.plain_scan import (
     BATCH,
@@ -49,23 +48,17 @@ def plain_columns(
     record_ms = np.array(raw.record_times_ms, np.int64)
     spans, words, moments, plain = _scanned(joined, data, ends)
     codes, firsts = distinct(data, spans, plain)
-    known = [facts[_named(joined, spans[row])] for row in firsts.tolist()]
+    keys = [_named(joined, spans[row]) for row in firsts.tolist()]
+    known = [Known(key[0], facts[key]) for key in keys]
     words, sound = _sound(known, codes, words, is_given=spans[:, QUANTITY, 0] >= 0)
     sound &= moments <= record_ms * 1000 + tolerance_us
     rows = np.flatnonzero(sound)
-    text = joined.decode("latin-1")
-    codes, spans_kept = codes[rows], spans[rows]
-    customers, subjects = (_texts(text, spans_kept[:, field]) for field in (CUSTOMER, SUBJECT))
     identity_ends, identity_bytes = identity_texts(data, spans, rows)
     columns = Columns(
         position=rows,
         identity=digests_of_texts(identity_bytes.tobytes(), identity_ends, seed=seed),
-        customer_id=customers,
-        subject=subjects,
-        meter=_each(codes, [text[slice(*spans[row, METER])] for row in firsts.tolist()]),
-        group=_each(codes, [each.group for each in known]),
-        counted=_each(codes, [each.counted for each in known]),
-        hashes=np.array([each.hash for each in known], np.uint64)[codes],
+        known=known,
+        codes=codes[rows],
         words=words[rows],
         occurred_us=moments[rows],
         record_ms=record_ms[rows],
@@ -75,9 +68,6 @@ def plain_columns(
         source_texts=_column(data, spans, rows, SOURCE),
         batch_id_texts=_column(data, spans, rows, BATCH),
         schema_version_texts=_column(data, spans, rows, SCHEMA),
-        dimensions_texts=pa.array([each.canonical for each in known], pa.string()).take(
-            pa.array(codes)
-        ),
     )
     return columns, rows
 
@@ -102,36 +92,17 @@ def _named(joined: bytes, span: Integers) -> tuple[str, bytes]:
 
 
 def _sound(
-    known: list[Facts], codes: Integers, words: Integers, *, is_given: NDArray[np.bool_]
+    known: list[Known], codes: Integers, words: Integers, *, is_given: NDArray[np.bool_]
 ) -> tuple[Integers, NDArray[np.bool_]]:
     """The quantities with what stands for an absent one, and which rows fit their meters."""
     # The last one is for code -1.
-    flags = np.array([*(each.flags for each in known), 0], np.uint8)[codes]
+    flags = np.array([*(each.facts.flags for each in known), 0], np.uint8)[codes]
     sound = (flags & SOUND) != 0
     if not is_given.all():
         sound &= is_given | ((flags & QUANTITY_OPTIONAL) != 0)
         words[~is_given] = (_ONE, 0)
     sound &= ((flags & NEGATIVE_ALLOWED) != 0) | (words[:, 1] >= 0)
     return words, sound
-
-
-def _texts(text: str, spans: Integers) -> list[Any]:
-    """The texts at `spans` (n x 2), None where there is none."""
-    starts = spans[:, 0]
-    given = starts >= 0
-    if not given.any():
-        return [None] * len(spans)
-    found = list(map(text.__getitem__, map(slice, starts.tolist(), spans[:, 1].tolist())))
-    if not given.all():
-        for row in np.flatnonzero(~given).tolist():
-            found[row] = None  # type: ignore[call-overload]
-    return found
-
-
-def _each(codes: Integers, values: Sequence[str]) -> list[str]:
-    """The value of every code."""
-    found: list[str] = np.array([*values, ""], object)[codes].tolist()
-    return found
 
 
 def _column(data: Bytes, spans: Integers, rows: Integers, field: int) -> pa.StringArray:

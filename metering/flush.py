@@ -49,7 +49,7 @@ class PartitionFlush:
     rejections: list[Rejection] = field(default_factory=list)
     suppressions: list[Suppression] = field(default_factory=list)
     gaps: list[tuple[int, int]] = field(default_factory=list)
-    totals: TotalColumns = field(default_factory=TotalColumns)
+    totals: TotalColumns | None = None
 
 
 @dataclass(slots=True)

@@ -3,8 +3,12 @@
 Windows and periods are named by their start, Unix seconds UTC. Quantities are whole 10^-12 units.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
 
 
 class UnitKey(NamedTuple):
@@ -61,19 +65,22 @@ class StoredWindow:
 
 @dataclass(slots=True)
 class TotalColumns:
-    """Rows to store, as columns of equal length: absolute values of windows of one partition."""
+    """Rows to store, as columns of equal length: absolute values of windows of one partition.
 
-    customers: list[str] = field(default_factory=list)
-    meters: list[str] = field(default_factory=list)
-    groups: list[str] = field(default_factory=list)
-    window_starts: list[int] = field(default_factory=list)
-    aggregations: list[str] = field(default_factory=list)
-    units: list[int] = field(default_factory=list)
-    events: list[int] = field(default_factory=list)
-    late_events: list[int] = field(default_factory=list)
-    first_us: list[int] = field(default_factory=list)
-    last_us: list[int] = field(default_factory=list)
-    last_identities: list[bytes] = field(default_factory=list)
+    `quantities` are n x 4 words, `last_identities` n x 2; the rest is one value a row.
+    """
+
+    customers: pa.StringArray
+    meters: pa.StringArray
+    groups: pa.StringArray
+    aggregations: pa.StringArray
+    window_starts: NDArray[np.int64]
+    quantities: NDArray[np.uint64]
+    events: NDArray[np.int64]
+    late_events: NDArray[np.int64]
+    first_us: NDArray[np.int64]
+    last_us: NDArray[np.int64]
+    last_identities: NDArray[np.uint64]
 
     def __len__(self) -> int:
         """Number of rows."""

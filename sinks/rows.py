@@ -5,10 +5,9 @@ from collections.abc import Iterable
 import numpy as np
 import pyarrow as pa
 
-from metering.decimals import decimal256_array
+from metering.decimals import decimal256_of_words
 from metering.flush import Flush, PartitionFlush
-
-_ZERO_IDENTITY = bytes(16)
+from metering.totals import TotalColumns
 
 
 def event_rows(flush: Flush) -> pa.Table | None:
@@ -64,7 +63,8 @@ def gap_rows(flush: Flush) -> pa.Table | None:
 
 def total_rows(flush: Flush) -> pa.Table | None:
     """Rows of `usage_totals`: absolute values, absorbed up to the end of each part."""
-    tables = [_part_totals(part) for part in flush.parts if len(part.totals)]
+    found = [(part, part.totals) for part in flush.parts if part.totals is not None]
+    tables = [_part_totals(part, totals) for part, totals in found if len(totals)]
     return pa.concat_tables(tables) if tables else None
 
 
@@ -81,25 +81,24 @@ def watermark_rows(flush: Flush) -> pa.Table | None:
     return pa.Table.from_pylist(rows, schema=_WATERMARKS) if rows else None
 
 
-def _part_totals(part: PartitionFlush) -> pa.Table:
-    rows, n = part.totals, len(part.totals)
-    moment = pa.timestamp("us", tz="UTC")
-    identities = [identity or _ZERO_IDENTITY for identity in rows.last_identities]
+def _part_totals(part: PartitionFlush, rows: TotalColumns) -> pa.Table:
+    n, moment = len(rows), pa.timestamp("us", tz="UTC")
+    identities = pa.py_buffer(np.ascontiguousarray(rows.last_identities))
     return pa.table(
         {
-            "customer_id": pa.array(rows.customers, pa.string()),
-            "meter": pa.array(rows.meters, pa.string()),
-            "group": pa.array(rows.groups, pa.string()),
-            "window_start": pa.array(np.array(rows.window_starts, np.uint32)),
+            "customer_id": rows.customers,
+            "meter": rows.meters,
+            "group": rows.groups,
+            "window_start": pa.array(rows.window_starts.astype(np.uint32)),
             "stream": pa.array([part.source.stream] * n, pa.string()),
             "partition": pa.array(np.full(n, part.source.partition, np.uint32)),
-            "aggregation": pa.array(rows.aggregations, pa.string()),
-            "quantity": decimal256_array(rows.units),
-            "events": pa.array(np.array(rows.events, np.uint64)),
-            "late_events": pa.array(np.array(rows.late_events, np.uint64)),
-            "first_occurred_at": pa.array(np.array(rows.first_us, np.int64)).cast(moment),
-            "last_occurred_at": pa.array(np.array(rows.last_us, np.int64)).cast(moment),
-            "last_identity": pa.array(identities, pa.binary(16)),
+            "aggregation": rows.aggregations,
+            "quantity": decimal256_of_words(rows.quantities),
+            "events": pa.array(rows.events.view(np.uint64)),
+            "late_events": pa.array(rows.late_events.view(np.uint64)),
+            "first_occurred_at": pa.array(rows.first_us).view(moment),
+            "last_occurred_at": pa.array(rows.last_us).view(moment),
+            "last_identity": pa.Array.from_buffers(pa.binary(16), n, [None, identities]),
             "absorbed_offset": pa.array(np.full(n, part.next_offset - 1, np.uint64)),
         }
     )

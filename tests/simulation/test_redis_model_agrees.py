@@ -7,16 +7,16 @@ from random import Random
 
 import numpy as np
 import pytest
-
-from metering.batch import Source
-from metering.claims import ClaimAnswers, Claims, DedupStore
-from metering.settings import Settings
 from simulator.adopt_model import Adopter
 from simulator.clickhouse_model import ClickHouseServer
 from simulator.clickhouse_reads import SimReads
 from simulator.redis_model import SHARDS, RedisServer
 from simulator.traffic import CATALOG, START_MS, STREAM
 from simulator.turns import Faults, Turns
+
+from metering.batch import Source
+from metering.claims import ClaimAnswers, Claims, DedupStore
+from metering.settings import Settings
 from sinks.clickhouse import connect_clickhouse
 from sinks.dedup_adopt import adopt_memory
 from sinks.dedup_connection import connect_redis

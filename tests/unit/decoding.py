@@ -109,3 +109,11 @@ def rejected(value: Any) -> Rejection:
     assert result.suppressions == []
     (rejection,) = result.rejections
     return rejection
+
+
+def units(result: EventBatch) -> list[int]:
+    """Quantities of a batch in 10^-12."""
+    data = result.quantities.tobytes()
+    return [
+        int.from_bytes(data[at : at + 16], "little", signed=True) for at in range(0, len(data), 16)
+    ]

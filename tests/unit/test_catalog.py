@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from decoding import CATALOG, decoded, event, rejected
 
+from metering.batch import EventBatch
 from metering.catalog import Aggregation, Binding, Catalog, Meter, SuppressionRule
 from metering.rejection import RejectionCode, Suppression
 
@@ -28,7 +29,6 @@ def test_a_subject_that_changed_hands_is_billed_to_whom_it_belonged_to_when_it_w
         event(customer_id=None, subject="vm-17", occurred_at="2026-05-31T23:59:59.999999Z"),
         event(customer_id=None, subject="vm-17", occurred_at="2026-06-01T00:00:00Z"),
     )
-    assert result.customers == ["org_1", "org_2"]
     assert result.columns.column("customer_id").to_pylist() == ["org_1", "org_2"]
 
 
@@ -36,12 +36,12 @@ def test_a_corrected_binding_leaves_the_identity_of_an_event_as_it_was() -> None
     message = event(customer_id=None, subject="vm-17")
     mended = Catalog(CATALOG.meters, (Binding("vm-17", "org_7", START),))
     before, after = decoded(message), decoded(message, catalog=mended)
-    assert (before.customers, after.customers) == (["org_2"], ["org_7"])
+    assert (_customers(before), _customers(after)) == (["org_2"], ["org_7"])
     assert before.identities.tolist() == after.identities.tolist()
 
 
 def test_an_event_that_names_its_customer_needs_no_binding() -> None:
-    assert decoded(event(subject="vm-unknown")).customers == ["org_123"]
+    assert _customers(decoded(event(subject="vm-unknown"))) == ["org_123"]
 
 
 def test_an_unbound_subject_is_named_in_the_rejection_with_the_time() -> None:
@@ -82,7 +82,7 @@ def test_a_rule_sees_the_customer_that_a_subject_is_bound_to() -> None:
     rule = SuppressionRule("org", "gone", customer_id="org_2")
     catalog = replace(CATALOG, rules=(rule,))
     result = decoded(event(customer_id=None, subject="vm-17"), event(), catalog=catalog)
-    assert result.customers == ["org_123"]
+    assert _customers(result) == ["org_123"]
     assert [each.rule for each in result.suppressions] == ["org"]
 
 
@@ -143,3 +143,8 @@ def test_the_hash_changes_with_every_part_of_the_content() -> None:
         replace(CATALOG, disregarded=()),
     ]
     assert len({catalog.content_hash for catalog in changed}) == len(changed)
+
+
+def _customers(result: EventBatch) -> list[str]:
+    found: list[str] = result.columns.column("customer_id").to_pylist()
+    return found

@@ -3,10 +3,11 @@
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from dataflows.dedup import Decided, Deduplicator
 from dataflows.ledger import Ledger, LedgerPlan
 from dataflows.ledger_partition import PartitionLedger
-from dataflows.ledger_units import Unit
 from metering.batch import EventBatch, Source
 from metering.claims import Claim, ClaimAnswers, Claims
 from metering.flush import Flush
@@ -157,20 +158,22 @@ class AddsToTotals(Ledger):
         return number, found
 
     def _subtract(self, source: Source, columns: TotalColumns, at: int) -> None:
-        if columns.meters[at] in ("m_max", "m_latest"):
+        customer, meter, group = (
+            texts[at].as_py() for texts in (columns.customers, columns.meters, columns.groups)
+        )
+        if meter in ("m_max", "m_latest"):
             return
-        key = WindowKey(
-            columns.customers[at], columns.meters[at], columns.groups[at],
-            columns.window_starts[at],
-        )  # fmt: skip
-        now = (columns.units[at], columns.events[at], columns.late_events[at])
+        key = WindowKey(customer, meter, group, int(columns.window_starts[at]))
+        units = int.from_bytes(columns.quantities[at].tobytes(), "little", signed=True)
+        now = (units, int(columns.events[at]), int(columns.late_events[at]))
         said = self._recorded.said.get((source.partition, key))
         stored = (said.units, said.events, said.late_events) if said is not None else (0, 0, 0)
         before = self._sent.get((source, key), stored)
         self._sent[(source, key)] = now
-        columns.units[at], columns.events[at], columns.late_events[at] = (
+        units, columns.events[at], columns.late_events[at] = (
             new - old for new, old in zip(now, before, strict=True)
         )
+        columns.quantities[at] = np.frombuffer(units.to_bytes(32, "little", signed=True), np.uint64)
 
 
 class ForgetsWindowsInUse(Ledger):
@@ -178,12 +181,12 @@ class ForgetsWindowsInUse(Ledger):
 
     def load(self, batch: EventBatch) -> LedgerPlan:
         plan = super().load(batch)
-        plan.part.forget_windows(self._durable, set())
+        plan.part.forget_windows(self._durable, plan.part.pinned([]))
         return plan
 
-    def apply(self, plan: LedgerPlan, chosen: Any, *, late: Any, counted: Any) -> list[int]:
+    def apply(self, plan: LedgerPlan, chosen: Any, *, late: Any, counted: Any) -> Any:
         before = super().apply(plan, chosen, late=late, counted=counted)
-        plan.part.forget_windows(self._durable, set())
+        plan.part.forget_windows(self._durable, plan.part.pinned([]))
         return before
 
 
@@ -210,8 +213,8 @@ class TrustsWindowsAhead(Ledger):
 
 
 class _Unchecked(PartitionLedger):
-    def _require_prefix(self, unit: Unit, stored: StoredWindow) -> None:
-        del unit, stored
+    def _require_prefix(self, number: int, stored: StoredWindow) -> None:
+        del number, stored
 
 
 #: By the rule that is broken; the first seven are the ones that `DESIGN.md` names.

@@ -191,8 +191,8 @@ class Partition:
         )
         return EventBatch(
             source=source, first_offset=position, next_offset=following,
-            columns=self._columns.slice(at, to - at), customers=arrays.customers[at:to],
-            meters=meters, groups=arrays.groups[at:to], units=arrays.units[at:to],
+            columns=self._columns.slice(at, to - at), series=arrays.series,
+            codes=arrays.codes[at:to], quantities=arrays.quantities[at:to],
             counted_values=arrays.values[at:to] if "m_unique" in meters else None,
             identities=arrays.identities[at:to], digests=arrays.digests[at:to],
             offsets=arrays.offsets[at:to], indexes=arrays.indexes[at:to],
@@ -211,10 +211,13 @@ class _Arrays:
     """The plain columns of all events of a partition."""
 
     def __init__(self, events: list[Event]) -> None:
-        self.customers = [event.customer for event in events]
         self.meters = [event.meter for event in events]
-        self.groups = [event.group for event in events]
-        self.units = [event.units for event in events]
+        self.series = sorted({(event.meter, event.group) for event in events})
+        self.codes = np.array(
+            [self.series.index((event.meter, event.group)) for event in events], np.int64
+        )
+        words = b"".join(event.units.to_bytes(16, "little", signed=True) for event in events)
+        self.quantities = np.frombuffer(words, np.int64).reshape(-1, 2)
         self.values = [event.value for event in events]
         raw = b"".join(event.identity for event in events)
         self.identities = np.frombuffer(raw, np.uint64).reshape(-1, 2)

@@ -1,0 +1,403 @@
+"""How the ledger lies in memory: units, their windows and the customers' texts, as arrays.
+
+A million units of a worker take some 200 bytes each; a batch is folded in without a Python object
+for an event. Quantities are whole numbers of 10^-12 in three words, two's complement: room for more
+events of the greatest quantity than a log can hold. The functions here are compiled, know nothing
+of stores or assignments, and expect that there is room for what they add.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metering.compiled import compiled, inlined
+
+Integers = NDArray[np.int64]
+Words = NDArray[np.uint64]
+Slots = NDArray[np.int32]
+
+NEVER = -(2**63)
+LATEST = 2**63 - 1
+#: Windows that a unit keeps beside its newest one before it forgets those that are stored.
+WINDOWS_KEPT = 3
+
+#: Aggregations, in the order of `HOW`.
+SUM, COUNT, UNIQUE, MAX, NEWEST = range(5)
+HOW = ("sum", "count", "unique_count", "max", "latest")
+
+_QUANTITY = [("low", np.uint64), ("middle", np.uint64), ("high", np.int64)]
+_IDENTITY = [("first", np.uint64), ("second", np.uint64)]  # in byte order, so that they compare
+
+#: A (customer, meter, group, period): its value so far. `cell` is its newest window, `absorbed`
+#: the last offset that was in it when it was loaded, `is_whole` says that all windows are held.
+UNIT = np.dtype(
+    [
+        ("customer", np.int32), ("series", np.int32), ("period", np.int64),
+        *_QUANTITY, ("absorbed", np.int64), ("newest", np.int64), ("latest_us", np.int64),
+        *_IDENTITY, ("touched", np.int64), ("cell", np.int32), ("cells", np.int16),
+        ("how", np.uint8), ("is_whole", np.bool_),
+    ]
+)  # fmt: skip
+#: One window of a unit. `flush` must be durable before it is forgotten; `next` is another one.
+CELL = np.dtype(
+    [
+        ("window", np.int64), ("flush", np.int64), *_QUANTITY, ("events", np.int64),
+        ("late", np.int64), ("first_us", np.int64), ("last_us", np.int64), *_IDENTITY,
+        ("unit", np.int32), ("next", np.int32), ("dirty", np.bool_),
+    ]
+)  # fmt: skip
+
+Units = NDArray[np.void]
+Cells = NDArray[np.void]
+_ONE = np.uint64(10**12)
+_BASIS, _PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
+_MIX_1, _MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+_ZERO, _NONE = np.uint64(0), -1
+
+
+@compiled
+def hash_texts(data: NDArray[np.uint8], ends: NDArray[np.int32]) -> Words:
+    """A hash of each text between two of `ends`."""
+    hashes = np.empty(len(ends) - 1, np.uint64)
+    for row in range(len(ends) - 1):
+        word = _BASIS
+        for place in range(ends[row], ends[row + 1]):
+            word = (word ^ np.uint64(data[place])) * _PRIME
+        hashes[row] = word ^ (word >> np.uint64(32))
+    return hashes
+
+
+@compiled
+def number_customers(
+    data: NDArray[np.uint8], ends: NDArray[np.int32], hashes: Words, slots: Slots,
+    texts: NDArray[np.uint8], places: Integers, count: int, numbers: NDArray[np.int32],
+) -> int:  # fmt: skip
+    """Find the number of each text in `slots`, or give it the next; returns how many there are.
+
+    Number n's text is `texts[places[n] : places[n + 1]]`.
+    """
+    mask = len(slots) - 1
+    for row in range(len(hashes)):
+        start = ends[row]
+        size = ends[row + 1] - start
+        slot = np.int64(hashes[row] & np.uint64(mask))
+        while slots[slot] >= 0:
+            at = places[slots[slot]]
+            is_same = places[slots[slot] + 1] - at == size
+            place = 0
+            while is_same and place < size:
+                is_same = texts[at + place] == data[start + place]
+                place += 1
+            if is_same:
+                break
+            slot = (slot + 1) & mask
+        if slots[slot] < 0:
+            at = places[count]
+            for place in range(size):
+                texts[at + place] = data[start + place]
+            places[count + 1] = at + size
+            slots[slot] = count
+            count += 1
+        numbers[row] = slots[slot]
+    return count
+
+
+@inlined
+def _slot(
+    units: Units, slots: Slots, customer: int, series: int, period: int
+) -> int:
+    """Where a unit stands in `slots`, or would."""
+    word = (np.uint64(customer) << np.uint64(32)) ^ np.uint64(series) ^ (
+        np.uint64(period) * _PRIME
+    )
+    word = (word ^ (word >> np.uint64(30))) * _MIX_1
+    word = (word ^ (word >> np.uint64(27))) * _MIX_2
+    mask = len(slots) - 1
+    slot = np.int64((word ^ (word >> np.uint64(31))) & np.uint64(mask))
+    while slots[slot] >= 0:
+        unit = units[slots[slot]]
+        if unit.customer == customer and unit.series == series and unit.period == period:
+            break
+        slot = (slot + 1) & mask
+    return slot
+
+
+@compiled
+def find_units(
+    units: Units, slots: Slots, customers: NDArray[np.int32], series: NDArray[np.int32],
+    periods: Integers, found: NDArray[np.int32],
+) -> int:  # fmt: skip
+    """Number of each row's unit, -1 where it is not held; returns how many are not."""
+    missing = 0
+    for row in range(len(found)):
+        found[row] = slots[_slot(units, slots, customers[row], series[row], periods[row])]
+        missing += found[row] < 0
+    return missing
+
+
+@compiled
+def add_units(
+    units: Units, cells: Cells, slots: Slots, customers: NDArray[np.int32],
+    series: NDArray[np.int32], periods: Integers, windows: Integers, hows: NDArray[np.uint8],
+    found: NDArray[np.int32], counts: Integers, flush: int,
+) -> None:  # fmt: skip
+    """Begin an empty unit, with one window, for every row without one.
+
+    `hows` belong to the series; `counts` are the numbers of units and of cells, and go up.
+    """
+    for row in range(len(found)):
+        if found[row] >= 0:
+            continue
+        slot = _slot(units, slots, customers[row], series[row], periods[row])
+        if slots[slot] < 0:
+            at = np.int32(counts[0])
+            counts[0] += 1
+            slots[slot] = at
+            unit = units[at]
+            unit.customer, unit.series, unit.period = customers[row], series[row], periods[row]
+            unit.low = unit.middle = unit.first = unit.second = _ZERO
+            unit.high = unit.cells = 0
+            unit.absorbed = unit.cell = _NONE
+            unit.newest = windows[row]
+            unit.latest_us = NEVER
+            unit.touched = flush
+            unit.how = hows[series[row]]
+            unit.is_whole = True
+            add_cell(units, cells, counts, at, windows[row], flush)
+        found[row] = slots[slot]
+
+
+@compiled
+def add_cell(
+    units: Units, cells: Cells, counts: Integers, number: int, window: int, flush: int
+) -> int:
+    """Begin an empty window of a unit; the newest one stands first. Returns its number.
+
+    Freed cells are taken first: `counts[2]` is the first of them, each names the next.
+    """
+    at = counts[2]
+    if at >= 0:
+        counts[2] = cells[at].next
+    else:
+        at = counts[1]
+        counts[1] += 1
+    cell = cells[at]
+    cell.window, cell.flush, cell.unit = window, flush, number
+    cell.low = cell.middle = cell.first = cell.second = _ZERO
+    cell.high = cell.events = cell.late = 0
+    cell.first_us, cell.last_us = LATEST, NEVER
+    cell.dirty = False
+    unit = units[number]
+    head = unit.cell
+    if head < 0 or window > cells[head].window:
+        cell.next = head
+        unit.cell = at
+    else:
+        cell.next = cells[head].next
+        cells[head].next = at
+    unit.newest = max(unit.newest, window)
+    unit.cells += 1
+    return at
+
+
+@inlined
+def _cell(units: Units, cells: Cells, number: int, window: int) -> int:
+    at = units[number].cell
+    while at >= 0 and cells[at].window != window:
+        at = cells[at].next
+    return at
+
+
+@compiled
+def find_cell(units: Units, cells: Cells, number: int, window: int) -> int:
+    """Number of the window's cell, -1 where it is not held."""
+    return _cell(units, cells, number, window)
+
+
+@compiled
+def lacking(
+    units: Units, cells: Cells, found: NDArray[np.int32], windows: Integers, until: int, created: int
+) -> NDArray[np.bool_]:
+    """Rows whose window may be stored though it is not held; units from `created` on are new."""
+    lacks = np.zeros(len(found), np.bool_)
+    for row in range(len(found)):
+        unit, window = units[found[row]], windows[row]
+        lacks[row] = (
+            not unit.is_whole
+            and window <= until
+            and window <= unit.newest
+            and (found[row] >= created or _cell(units, cells, found[row], window) < 0)
+        )
+    return lacks
+
+
+@compiled
+def fold(
+    units: Units, cells: Cells, counts: Integers, chosen: Integers, found: NDArray[np.int32],
+    windows: Integers, occurred_us: Integers, quantities: Integers, identities: Words,
+    late: NDArray[np.bool_], counted: NDArray[np.bool_], flush: int, before: Words,
+    dirty: NDArray[np.int32],
+) -> bool:  # fmt: skip
+    """Fold in the rows `chosen`, in order; `late`, `counted` and `before` (n x 4) are theirs.
+
+    `before` takes each unit's value before the event, `dirty` the cells that changed, from
+    `counts[3]` on. Returns whether some unit holds more windows than are kept.
+    """
+    is_crowded = False
+    for at in range(len(chosen)):
+        row = chosen[at]
+        if found[row] < 0:
+            before[at, 0] = before[at, 1] = before[at, 2] = before[at, 3] = _ZERO
+            continue
+        unit = units[found[row]]
+        before[at, 0], before[at, 1], before[at, 2] = unit.low, unit.middle, np.uint64(unit.high)
+        before[at, 3] = np.uint64(unit.high >> 63)
+        place = _cell(units, cells, found[row], windows[row])
+        if place < 0:
+            place = add_cell(units, cells, counts, found[row], windows[row], flush)
+            is_crowded = is_crowded or unit.cells > WINDOWS_KEPT + 1
+        cell = cells[place]
+        if not cell.dirty:
+            cell.dirty = True
+            dirty[counts[3]] = place
+            counts[3] += 1
+            unit.touched = flush
+        moment = occurred_us[row]
+        low, middle = np.uint64(quantities[row, 0]), np.uint64(quantities[row, 1])
+        high = quantities[row, 1] >> 63
+        how = unit.how
+        if how == COUNT or (how == UNIQUE and counted[at]):
+            low, middle, high = _ONE, _ZERO, 0
+        if how == SUM or how == COUNT or (how == UNIQUE and counted[at]):
+            _add(unit, low, middle, high)
+            _add(cell, low, middle, high)
+        elif how == MAX:
+            if unit.latest_us == NEVER or _is_less(unit, low, middle, high):
+                unit.low, unit.middle, unit.high = low, middle, high
+            if cell.events == 0 or _is_less(cell, low, middle, high):
+                cell.low, cell.middle, cell.high = low, middle, high
+            unit.latest_us = max(unit.latest_us, moment)
+        elif how == NEWEST:
+            first, second = _in_order(identities[row, 0]), _in_order(identities[row, 1])
+            if _is_after(moment, first, second, unit.latest_us, unit.first, unit.second):
+                unit.low, unit.middle, unit.high = low, middle, high
+                unit.latest_us, unit.first, unit.second = moment, first, second
+            if _is_after(moment, first, second, cell.last_us, cell.first, cell.second):
+                cell.low, cell.middle, cell.high = low, middle, high
+                cell.first, cell.second = first, second
+        cell.last_us = max(cell.last_us, moment)
+        cell.first_us = min(cell.first_us, moment)
+        cell.events += 1
+        cell.late += late[at]
+    return is_crowded
+
+
+@inlined
+def _add(to: np.void, low: np.uint64, middle: np.uint64, high: int) -> None:
+    total = to.low + low
+    carry = np.uint64(total < low)
+    to.low = total
+    total = to.middle + middle
+    further = np.uint64(total < middle)
+    total += carry
+    further += np.uint64(total < carry)
+    to.middle = total
+    to.high = to.high + high + np.int64(further)
+
+
+@inlined
+def _is_less(one: np.void, low: np.uint64, middle: np.uint64, high: int) -> bool:
+    if one.high != high:
+        return one.high < high
+    if one.middle != middle:
+        return one.middle < middle
+    return one.low < low
+
+
+@inlined
+def _is_after(
+    moment: int, first: np.uint64, second: np.uint64, us: int, held: np.uint64, rest: np.uint64
+) -> bool:
+    if moment != us:
+        return moment > us
+    return first > held or (first == held and second > rest)
+
+
+@inlined
+def _in_order(word: np.uint64) -> np.uint64:
+    """The number whose bytes, most significant first, are those of a little-endian `word`."""
+    turned = _ZERO
+    for byte in range(8):
+        turned = (turned << np.uint64(8)) | ((word >> np.uint64(8 * byte)) & np.uint64(0xFF))
+    return turned
+
+
+@compiled
+def forget_cells(
+    units: Units, cells: Cells, counts: Integers, durable: int, pinned: NDArray[np.bool_]
+) -> tuple[int, bool]:
+    """Let crowded units forget their oldest windows, if stored; those in `pinned` are needed.
+
+    Returns the newest window that was forgotten, -1 if none was, and whether a unit is crowded
+    still.
+    """
+    newest, is_crowded = -1, False
+    for number in range(counts[0]):
+        unit = units[number]
+        if unit.cells <= WINDOWS_KEPT + 1:
+            continue
+        before = unit.cell
+        at = np.int64(cells[before].next)
+        while at >= 0 and not pinned[number]:
+            cell = cells[at]
+            following = np.int64(cell.next)
+            newer = 0
+            other = np.int64(cells[unit.cell].next)
+            while other >= 0:
+                newer += cells[other].window > cell.window
+                other = np.int64(cells[other].next)
+            if newer >= WINDOWS_KEPT and not cell.dirty and cell.flush <= durable:
+                cells[before].next = following
+                newest = max(newest, cell.window)
+                unit.is_whole = False
+                unit.cells -= 1
+                cell.unit = _NONE
+                cell.next = counts[2]
+                counts[2] = at
+            else:
+                before = at
+            at = following
+        is_crowded = is_crowded or unit.cells > WINDOWS_KEPT + 1
+    return newest, is_crowded
+
+
+@compiled
+def settled_units(
+    units: Units, cells: Cells, counts: Integers, durable: int, pinned: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Units of which everything is stored and that nobody needs."""
+    settled = ~pinned
+    for number in range(counts[0]):
+        at = np.int64(units[number].cell)
+        while at >= 0 and settled[number]:
+            settled[number] = not cells[at].dirty and cells[at].flush <= durable
+            at = np.int64(cells[at].next)
+    return settled
+
+
+@compiled
+def place_units(units: Units, slots: Slots, count: int) -> None:
+    """Put the first `count` units into empty `slots`."""
+    for number in range(count):
+        unit = units[number]
+        slots[_slot(units, slots, unit.customer, unit.series, unit.period)] = number
+
+
+@compiled
+def place_customers(hashes: Words, slots: Slots) -> None:
+    """Put all customers, which are distinct, into empty `slots`."""
+    mask = len(slots) - 1
+    for number in range(len(hashes)):
+        slot = np.int64(hashes[number] & np.uint64(mask))
+        while slots[slot] >= 0:
+            slot = (slot + 1) & mask
+        slots[slot] = number
