@@ -1,5 +1,6 @@
 """Units of one partition as a table: finding, beginning, changing and forgetting them."""
 
+import mmap
 from collections.abc import Sequence
 from typing import NamedTuple, TypeVar
 
@@ -258,7 +259,10 @@ def _grown(held: NDArray[T], wanted: int) -> NDArray[T]:
     """`held`, or a larger array that begins with it, with room for `wanted` at least."""
     if wanted <= len(held):
         return held
-    larger = np.zeros(max(wanted, len(held) * 3 // 2), held.dtype)
+    count = max(wanted, 2 * len(held))
+    # Memory of its own, which goes back whole when the array grows out of it; what is not used of
+    # it yet takes no room.
+    larger: NDArray[T] = np.frombuffer(mmap.mmap(-1, count * held.dtype.itemsize), held.dtype)
     larger[: len(held)] = held
     return larger
 

@@ -15,9 +15,9 @@ PRICE_SCALE = 12
 CHARGE_SCALE = QUANTITY_SCALE + PRICE_SCALE
 
 #: One unit as a quantity, and one unit of currency as a price and as a charge.
-ONE_UNIT = 10**QUANTITY_SCALE
-ONE_PRICE = 10**PRICE_SCALE
-ONE_CHARGE = 10**CHARGE_SCALE
+ONE_UNIT: int = 10**QUANTITY_SCALE
+ONE_PRICE: int = 10**PRICE_SCALE
+ONE_CHARGE: int = 10**CHARGE_SCALE
 
 
 def whole(value: object, what: str) -> int:

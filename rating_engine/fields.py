@@ -48,7 +48,7 @@ class Fields:
     faults: list[Fault]
     path: Path = ()
 
-    def fault(self, field: str, expected: str, got: str) -> None:
+    def fault(self, field: str, *, expected: str, got: str) -> None:
         """Tell one fault of `field`."""
         self.faults.append(Fault((*self.path, field), expected, got))
 
@@ -56,7 +56,7 @@ class Fields:
         """Tell every field that is none of `fields`."""
         for field in self.values:
             if field not in fields:
-                self.fault(field, f"one of {', '.join(fields)}", repr(field))
+                self.fault(field, expected=f"one of {', '.join(fields)}", got=repr(field))
 
     def has(self, field: str) -> bool:
         """Whether `field` is there and says something."""
@@ -66,7 +66,7 @@ class Fields:
         """Read required text that is not empty."""
         value = self.values.get(field)
         if not isinstance(value, str) or not value:
-            self.fault(field, "text", _shown(value))
+            self.fault(field, expected="text", got=_shown(value))
             return ""
         return value
 
@@ -80,9 +80,9 @@ class Fields:
             return default
         read = units(str(value)) if type(value) in (str, int) else None
         if read is None or isinstance(read, RejectionCode):
-            self.fault(field, _DECIMAL, _shown(value))
+            self.fault(field, expected=_DECIMAL, got=_shown(value))
         elif read < 0:
-            self.fault(field, "0 or more", _shown(value))
+            self.fault(field, expected="0 or more", got=_shown(value))
         else:
             return read
         return 0
@@ -94,7 +94,7 @@ class Fields:
         if value:
             return value
         if len(self.faults) == known:
-            self.fault(field, "more than 0", _shown(self.values.get(field)))
+            self.fault(field, expected="more than 0", got=_shown(self.values.get(field)))
         return 1
 
     def money(self, field: str, *, default: int | None = None) -> int:
@@ -103,17 +103,18 @@ class Fields:
 
     def percent(self, field: str) -> int:
         """Read a required percentage as a price: 10^-12 for each unit of the quantity."""
-        price, rest = divmod(self.decimal(field), _HUNDRED)
+        read = self.decimal(field)
+        price, rest = read // _HUNDRED, read % _HUNDRED
         if rest:
             expected = f"at most {QUANTITY_SCALE - 2} digits behind the point"
-            self.fault(field, expected, _shown(self.values.get(field)))
+            self.fault(field, expected=expected, got=_shown(self.values.get(field)))
         return price
 
     def flag(self, field: str) -> bool:
         """Read an optional `true` or `false`; False where there is none."""
         value = self.values.get(field, False)
         if not isinstance(value, bool):
-            self.fault(field, "true or false", _shown(value))
+            self.fault(field, expected="true or false", got=_shown(value))
             return False
         return value
 
@@ -122,7 +123,7 @@ class Fields:
         value = self.values.get(field)
         found = _items(value)
         if not found or len(set(map(repr, found))) < len(found):
-            self.fault(field, "a list of one or more texts that differ", _shown(value))
+            self.fault(field, expected="a list of one or more texts that differ", got=_shown(value))
         for position, item in enumerate(found):
             if not isinstance(item, str) or not item:
                 self.faults.append(Fault((*self.path, field, position), "text", _shown(item)))
@@ -136,7 +137,7 @@ class Fields:
         """Look at the mappings in the required list under `field`, at least one."""
         value = self.values.get(field)
         if not _items(value):
-            self.fault(field, "a list of one or more mappings", _shown(value))
+            self.fault(field, expected="a list of one or more mappings", got=_shown(value))
         found = (
             self._mapping(item, (*self.path, field, position))
             for position, item in enumerate(_items(value))

@@ -55,7 +55,7 @@ class Money:
         return f"{sign}{units}.{fraction:0{digits}d}" if digits else f"{sign}{units}"
 
 
-def rounded(charge: int, currency: Currency, rounding: Rounding) -> Money:
+def rounded(charge: int, currency: Currency, *, rounding: Rounding) -> Money:
     """Round `charge` (10^-24 of the currency's unit) to minor units: the one rounding of a line.
 
     Both rules are symmetric: the rounding of -x is minus the rounding of x.

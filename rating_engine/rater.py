@@ -65,7 +65,16 @@ class Rater:
     zero costs; nothing is credited beyond.
     """
 
-    __slots__ = ("_base_fee", "_cap", "_charge", "_covered", "_minimum", "_model", "terms")
+    __slots__ = (
+        "_base_fee",
+        "_cap",
+        "_charge",
+        "_covered",
+        "_is_bounded",
+        "_minimum",
+        "_model",
+        "terms",
+    )
 
     def __init__(self, terms: ChargeTerms, group: Group | None = None) -> None:
         """`group` is dimension to value; it matters to dimensional prices only."""
@@ -76,6 +85,7 @@ class Rater:
         self._base_fee = 0 if terms.bucket is None else terms.bucket.base_fee
         self._minimum = terms.minimum
         self._cap = terms.cap
+        self._is_bounded = terms.minimum > 0 or terms.cap is not None
 
     def figures(self, units: int, used_before: int = 0) -> tuple[int, int, int]:
         """Included and overage (10^-12 units) and charge (10^-24) of a period's value `units`.
@@ -89,17 +99,14 @@ class Rater:
         if used_before:
             covered = max(covered - used_before, 0)
         if units <= covered:
-            included = units if units > 0 else 0
+            included = max(units, 0)
             overage = 0
         else:
             included = covered
             overage = units - covered
         charge = self._charge(overage) + self._base_fee
-        if charge < self._minimum:
-            charge = self._minimum
-        cap = self._cap
-        if cap is not None and charge > cap:
-            charge = cap
+        if self._is_bounded:
+            charge = self._bounded(charge)
         return included, overage, charge
 
     def rate(self, units: int, used_before: int = 0) -> Rated:
@@ -107,8 +114,18 @@ class Rater:
         return Rated(units, *self.figures(units, used_before))
 
     def rate_event(self, before: int, after: int) -> Rated:
-        """The difference between two values of the period (10^-12 units), around one event."""
-        return self.rate(after).since(self.rate(before))
+        """The difference between two values of the period (10^-12 units), around one event.
+
+        Who rates a run of events asks `figures` once for each instead, and keeps the last answer.
+        """
+        included, overage, charge = self.figures(after)
+        included_before, overage_before, charge_before = self.figures(before)
+        return Rated(
+            after - before,
+            included - included_before,
+            overage - overage_before,
+            charge - charge_before,
+        )
 
     def steps(self, units: int, used_before: int = 0) -> tuple[Step, ...]:
         """The charge of `units` as its addends, in the order of operations, for people.
@@ -142,3 +159,7 @@ class Rater:
         left = size - used
         buffer = bucket.base_fee * left // bucket.units if bucket.units else 0
         return CommitUse(size, used, overage, charge - bucket.base_fee, left, buffer)
+
+    def _bounded(self, charge: int) -> int:
+        raised = max(charge, self._minimum)
+        return raised if self._cap is None else min(raised, self._cap)

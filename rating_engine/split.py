@@ -71,7 +71,7 @@ class SplitRater:
             Segment(part[0].start, part[-1].end, part[0].terms, part[0].prorate_allowance)
             for part in parts
         )
-        self._raters = [_rater(part, period, group) for part in self.merged]
+        self._raters = [_rater(part, period, group=group) for part in self.merged]
         self._carried = [not part.prorate_allowance for part in self.merged]
 
     def rate(self, quantities: Sequence[int]) -> tuple[Rated, ...]:
@@ -87,10 +87,10 @@ class SplitRater:
             rated.append(each)
         return tuple(rated)
 
-    def rate_event(self, before: Sequence[int], at: int, units: int) -> Rated:
-        """The difference that `units` (10^-12) more in segment `at` make to the whole period."""
+    def rate_event(self, before: Sequence[int], *, segment: int, units: int) -> Rated:
+        """The difference that `units` (10^-12) more in `segment` make to the whole period."""
         after = list(before)
-        after[at] += units
+        after[segment] += units
         return _sum(self.rate(after)).since(_sum(self.rate(before)))
 
     def rater_of(self, part: int) -> Rater:
@@ -102,7 +102,7 @@ class SplitRater:
         return sum(each.included for each in rated[:part]) if self._carried[part] else 0
 
 
-def _rater(part: Segment, period: int, group: Group | None) -> Rater:
+def _rater(part: Segment, period: int, *, group: Group | None) -> Rater:
     share = Share(part.start, part.end, period)
     if share.is_whole:
         return Rater(part.terms, group)

@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from rating_engine.currency import Currency, CurrencyUnknown, currency
 from rating_engine.exact import whole
 from rating_engine.fields import Fields
+from rating_engine.models.per_unit import PerUnit
 from rating_engine.models.table import Price, read_price
 from rating_engine.money import Rounding
 from rating_engine.proration import Share
@@ -122,16 +123,20 @@ def read_charge(fields: Fields) -> ChargeTerms:
         if not commit.has("units"):
             units, allowance = allowance, 0
         if not units:
-            commit.fault("units", "units, here or as allowance, that the base fee covers", "none")
+            commit.fault(
+                "units",
+                expected="units, here or as allowance, that the base fee covers",
+                got="none",
+            )
         bucket = CommitBucket(units, base_fee)
     minimum = fields.money("minimum", default=0)
     cap = fields.money("cap") if fields.has("cap") else None
     if cap is not None and cap < minimum:
         got = f"{fields.values.get('cap')!r}, less than the minimum"
-        fields.fault("cap", "the minimum or more", got)
+        fields.fault("cap", expected="the minimum or more", got=got)
     price = fields.child("price")
     return ChargeTerms(
-        price=read_price(Fields({"model": "per_unit", "unit_price": 0}, []) if not price else price),
+        price=PerUnit(0) if price is None else read_price(price),  # 0 beside a fault only
         allowance=allowance,
         bucket=bucket,
         minimum=minimum,
@@ -149,10 +154,10 @@ def read_plan(fields: Fields, *, currency_code: str, prorate_allowance: bool) ->
         known = currency(currency_code)
     except CurrencyUnknown as error:
         known = _STAND_IN
-        fields.fault("currency", "an ISO 4217 code with minor units", str(error))
+        fields.fault("currency", expected="an ISO 4217 code with minor units", got=str(error))
     name = fields.values.get("rounding", Rounding.HALF_EVEN.value)
     if name not in tuple(Rounding):
-        fields.fault("rounding", f"one of {', '.join(Rounding)}", repr(name))
+        fields.fault("rounding", expected=f"one of {', '.join(Rounding)}", got=repr(name))
         name = Rounding.HALF_EVEN
     return PlanTerms(
         currency=known,

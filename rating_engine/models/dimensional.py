@@ -35,7 +35,7 @@ class Dimensional:
             price = each.child("price")
             model = None if price is None else read_model(price)
             if values in models:
-                each.fault("values", "a combination that is not taken", repr(values))
+                each.fault("values", expected="a combination that is not taken", got=repr(values))
             if values is not None and model is not None:
                 models.setdefault(values, model)
         default = fields.child("default")

@@ -1,6 +1,4 @@
-"""Graduated: each unit at the price of the tier that it falls into, and the fee of every tier
-that was entered.
-"""
+"""Graduated: each unit at the price of its tier, and the fee of every tier that was entered."""
 
 from dataclasses import dataclass, field
 

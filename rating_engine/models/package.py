@@ -32,7 +32,8 @@ class Package:
 
     def charge(self, units: int) -> int:
         """Round the packages up and multiply."""
-        return -(-units // self.size) * self.price * ONE_PRICE
+        packages = -(-units // self.size)
+        return packages * (self.price * ONE_PRICE)
 
     def steps(self, units: int) -> tuple[Step, ...]:
         """One step, none for nothing."""

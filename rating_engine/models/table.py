@@ -41,7 +41,7 @@ def read_model(fields: Fields, names: tuple[str, ...] = tuple(MODELS)) -> Model:
     """Compile a price that is not dimensional; `names` is what to offer instead."""
     name = fields.values.get("model")
     if not isinstance(name, str) or name not in MODELS:
-        fields.fault("model", f"one of {', '.join(names)}", repr(name))
+        fields.fault("model", expected=f"one of {', '.join(names)}", got=repr(name))
         return PerUnit(0)
     return MODELS[name](fields)
 

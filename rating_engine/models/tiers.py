@@ -59,21 +59,24 @@ def read_tiers(fields: Fields, *, priced: bool) -> Tiers:
 
     Always returns tiers that can be compiled; the faults say whether they are those of the file.
     """
+    tiers = fields.children("tiers")
     read = [
         _read_tier(each, priced=priced, is_first=position == 0)
-        for position, each in enumerate(tiers := fields.children("tiers"))
+        for position, each in enumerate(tiers)
     ]
     low = 0
     for each, tier in zip(tiers[:-1], read[:-1], strict=True):
         if tier.up_to is None:
-            each.fault("up_to", "a quantity in every tier but the last", "nothing")
+            each.fault("up_to", expected="a quantity in every tier but the last", got="nothing")
         elif tier.up_to <= low:
             got = repr(each.values["up_to"])
-            each.fault("up_to", "more than the tier before ends at, and more than 0", got)
+            each.fault(
+                "up_to", expected="more than the tier before ends at, and more than 0", got=got
+            )
         low = tier.up_to or low
     if read and read[-1].up_to is not None:
         got = repr(tiers[-1].values["up_to"])
-        tiers[-1].fault("up_to", "nothing: the last tier is open", got)
+        tiers[-1].fault("up_to", expected="nothing: the last tier is open", got=got)
     return (Tier(None),) if fields.faults else tuple(read)
 
 
@@ -82,9 +85,9 @@ def _read_tier(fields: Fields, *, priced: bool, is_first: bool) -> Tier:
     fields.allow_only("up_to", *(("unit_price", *fees) if priced else fees))
     at_zero = fields.flag("flat_fee_at_zero")
     if at_zero and not is_first:
-        fields.fault("flat_fee_at_zero", "it only in the first tier", "true")
+        fields.fault("flat_fee_at_zero", expected="it only in the first tier", got="true")
     if at_zero and not fields.has("flat_fee"):
-        fields.fault("flat_fee", "a fee beside flat_fee_at_zero", "nothing")
+        fields.fault("flat_fee", expected="a fee beside flat_fee_at_zero", got="nothing")
     return Tier(
         up_to=fields.decimal("up_to") if fields.has("up_to") else None,
         unit_price=fields.decimal("unit_price") if priced else 0,

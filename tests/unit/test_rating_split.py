@@ -1,0 +1,183 @@
+"""A change of price or plan inside a period: what each part is charged, under both policies."""
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from metering.quantity import units
+from rating_engine.exact import ONE_CHARGE, charge_text, quantity_text
+from rating_engine.models.table import price_of
+from rating_engine.proration import Share
+from rating_engine.rater import Rated
+from rating_engine.split import Segment, SplitRater
+from rating_engine.terms import ChargeTerms, CommitBucket
+
+DAYS = 30
+
+
+def q(text: str) -> int:
+    read = units(text)
+    assert isinstance(read, int)
+    return read
+
+
+def per_unit(price: str, allowance: str = "0") -> ChargeTerms:
+    return ChargeTerms(price_of({"model": "per_unit", "unit_price": price}), allowance=q(allowance))
+
+
+VERSION_1 = per_unit("0.001", "100000")
+VERSION_2 = per_unit("0.0008", "250000")
+
+
+def figures(rated: Rated) -> tuple[str, str, str]:
+    return (
+        quantity_text(rated.included),
+        quantity_text(rated.overage),
+        charge_text(rated.charge),
+    )
+
+
+@pytest.mark.parametrize(
+    ("prorate", "used", "expected"),
+    [
+        # all of the newer allowance, less what the first part has used of its own
+        (False, ("80000", "200000"), [("80000", "0", "0"), ("170000", "30000", "24")]),
+        (False, ("130000", "160000"), [("100000", "30000", "30"), ("150000", "10000", "8")]),
+        (False, ("0", "260000"), [("0", "0", "0"), ("250000", "10000", "8")]),
+        # ten and twenty days of thirty
+        (
+            True,
+            ("40000", "200000"),
+            [
+                ("33333.333333333333", "6666.666666666667", "6.666666666666667"),
+                ("166666.666666666667", "33333.333333333333", "26.6666666666666664"),
+            ],
+        ),
+        (True, ("0", "166667"), [("0", "0", "0"), ("166666.666666666667", "0.333333333333", None)]),
+    ],
+)
+def test_the_allowance_of_a_split_period_follows_the_policy(
+    prorate: bool, used: tuple[str, str], expected: list[tuple[str, str, str | None]]
+) -> None:
+    rater = SplitRater(
+        [Segment(0, 10, VERSION_1, prorate), Segment(10, DAYS, VERSION_2, prorate)], DAYS
+    )
+    got = [figures(each) for each in rater.rate([q(each) for each in used])]
+    assert [each[:2] for each in got] == [each[:2] for each in expected]
+    for each, want in zip(got, expected, strict=True):
+        assert want[2] in (None, each[2])
+
+
+def test_what_all_parts_before_have_used_counts_against_an_allowance() -> None:
+    last = per_unit("0.0005", "300000")
+    segments = [Segment(0, 10, VERSION_1), Segment(10, 20, VERSION_2), Segment(20, DAYS, last)]
+    rated = SplitRater(segments, DAYS).rate([q("60000"), q("90000"), q("170000")])
+    assert [figures(each) for each in rated] == [
+        ("60000", "0", "0"),
+        ("90000", "0", "0"),
+        ("150000", "20000", "10"),
+    ]
+
+
+def test_a_smaller_allowance_after_the_change_takes_nothing_back() -> None:
+    rater = SplitRater([Segment(0, 10, VERSION_2), Segment(10, DAYS, VERSION_1)], DAYS)
+    got = [figures(each) for each in rater.rate([q("200000"), q("1000")])]
+    assert got == [("200000", "0", "0"), ("0", "1000", "1")]
+
+
+def test_an_early_event_that_comes_late_is_charged_what_it_does_to_both_parts() -> None:
+    rater = SplitRater([Segment(0, 10, VERSION_1), Segment(10, DAYS, VERSION_2)], DAYS)
+    before = [q("80000"), q("170000")]
+    event = rater.rate_event(before, segment=0, units=q("10000"))
+    # included by the first part, so that as much of the second is overage now
+    assert figures(event) == ("0", "10000", "8")
+    first, second = rater.rate([q("90000"), q("170000")])
+    assert figures(first) == ("90000", "0", "0")
+    assert figures(second) == ("160000", "10000", "8")
+
+
+def test_tiers_start_again_with_the_part() -> None:
+    tiers = [{"up_to": "100", "unit_price": "1"}, {"unit_price": "0.5"}]
+    graduated = ChargeTerms(price_of({"model": "graduated", "tiers": tiers}))
+    rater = SplitRater([Segment(0, 10, graduated), Segment(10, DAYS, per_unit("2"))], DAYS)
+    assert [charge_text(each.charge) for each in rater.rate([q("150"), q("10")])] == ["125", "20"]
+
+
+def test_amounts_for_a_period_are_due_by_time_and_fees_of_tiers_are_not() -> None:
+    tiers = [{"unit_price": "1", "flat_fee": "7"}]
+    terms = ChargeTerms(
+        price_of({"model": "graduated", "tiers": tiers}),
+        bucket=CommitBucket(q("90"), 300 * ONE_CHARGE),
+        minimum=120 * ONE_CHARGE,
+        cap=360 * ONE_CHARGE,
+    )
+    for prorate, covered in ((True, "30"), (False, "90")):
+        rater = SplitRater([Segment(20, DAYS, terms, prorate)], DAYS)
+        part = rater.rater_of(0)
+        assert part.terms.covered == q(covered)
+        assert [
+            charge_text(rater.rate([q(used)])[0].charge) for used in ("0", covered, "91", "1000")
+        ] == ["100", "100", "108" if not prorate else "120", "120"]
+
+
+def test_a_bucket_is_used_up_across_a_change() -> None:
+    small = ChargeTerms(VERSION_1.price, bucket=CommitBucket(q("100"), 100 * ONE_CHARGE))
+    large = ChargeTerms(VERSION_1.price, bucket=CommitBucket(q("300"), 300 * ONE_CHARGE))
+    rater = SplitRater([Segment(0, 15, small), Segment(15, DAYS, large)], DAYS)
+    rated = rater.rate([q("80"), q("200")])
+    use = rater.rater_of(1).commit_use(rated[1].quantity, rater.used_before(rated, 1))
+    assert use is not None
+    assert [quantity_text(each) for each in (use.units, use.used, use.buffer_units)] == [
+        "220",
+        "200",
+        "20",
+    ]
+    assert sum(each.charge for each in rated) == 200 * ONE_CHARGE
+
+
+def test_equal_terms_are_one_part_however_they_are_written() -> None:
+    same = per_unit("0.0010", "100000.0")
+    segments = [
+        Segment(0, 10, VERSION_1),
+        Segment(10, 20, same),
+        Segment(20, 25, VERSION_2),
+        Segment(25, DAYS, VERSION_1),
+    ]
+    rater = SplitRater(segments, DAYS)
+    assert rater.part_of == (0, 0, 1, 2)
+    assert [(each.start, each.end) for each in rater.merged] == [(0, 20), (20, 25), (25, DAYS)]
+
+
+def test_a_change_of_policy_alone_splits() -> None:
+    rater = SplitRater([Segment(0, 10, VERSION_1, False), Segment(10, DAYS, VERSION_1, True)], DAYS)
+    assert rater.part_of == (0, 1)
+
+
+@pytest.mark.parametrize(
+    "segments",
+    [
+        [],
+        [Segment(0, 10, VERSION_1), Segment(11, DAYS, VERSION_1)],
+        [Segment(0, 10, VERSION_1), Segment(9, DAYS, VERSION_2)],
+        [Segment(0, DAYS + 1, VERSION_1)],
+        [Segment(-1, DAYS, VERSION_1)],
+        [Segment(10, 5, VERSION_1)],
+    ],
+)
+def test_segments_that_do_not_follow_each_other_are_refused(segments: list[Segment]) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        SplitRater(segments, DAYS)
+
+
+@given(st.integers(0, 10**30), st.integers(1, 10**13), st.lists(st.integers(0, 10**13)))
+def test_shares_add_up_to_the_whole(amount: int, period: int, cuts: list[int]) -> None:
+    ends = [0, *sorted(cut % (period + 1) for cut in cuts), period]
+    pairs = list(pairwise(ends))
+    shares = [Share(low, high, period).of(amount) for low, high in pairs]
+    assert sum(shares) == amount
+    assert all(
+        abs(share * period - amount * (high - low)) < period
+        for share, (low, high) in zip(shares, pairs, strict=True)
+    )
