@@ -11,6 +11,7 @@ $(VENV)/ready: requirements.lock pyproject.toml
 	python3 -m venv $(VENV)
 	$(PY) -m pip install --quiet --require-hashes -r requirements.lock
 	$(PY) -m pip install --quiet --no-deps --no-build-isolation -e .
+	$(PY) -m dataflows.precompile
 	touch $@
 
 setup: $(VENV)/ready ## virtual environment and the servers that the local stack starts

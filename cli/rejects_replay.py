@@ -95,7 +95,11 @@ class Replay:
         )
         batch = self._decoder.decode(raw)
         refusals = {each.offset: (str(each.code), each.sentence) for each in batch.rejections}
-        customers = dict(zip(batch.offsets.tolist(), batch.columns.column("customer_id").to_pylist(), strict=True))
+        customers = dict(
+            zip(
+                batch.offsets.tolist(), batch.columns.column("customer_id").to_pylist(), strict=True
+            )
+        )
         found = []
         for at, reject in enumerate(page):
             refusal = refusals.get(at)

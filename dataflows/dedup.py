@@ -217,9 +217,11 @@ class Deduplicator:
         found = self._history.owners(
             list(
                 zip(
-                    batch.texts("customer_id", positions), batch.texts("meter", positions),
-                    identities, strict=True,
-                )  # fmt: skip
+                    batch.texts("customer_id", positions),
+                    batch.texts("meter", positions),
+                    identities,
+                    strict=True,
+                )
             )
         )
         return [found.get(identity) for identity in identities]

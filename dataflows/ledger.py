@@ -26,7 +26,7 @@ from metering.totals import TotalColumns, TotalsStore
 
 @dataclass(slots=True)
 class LedgerPlan:
-    """A batch with its units: `units[i]` is their number in `part`, -1 where event i is not billable.
+    """A batch with its units: `units[i]` is a number in `part`, -1 where event i is not billable.
 
     `absorbed` is a mask, or None when no event of the batch can be absorbed.
     """
@@ -82,8 +82,7 @@ class Ledger:
         batch, part = plan.batch, plan.part
         part.applied_offset = batch.next_offset - 1
         before, is_crowded = part.table.fold(
-            chosen, plan.units, windows=plan.windows, occurred_us=batch.occurred_us,
-            quantities=batch.quantities, identities=batch.identities, late=late, counted=counted,
+            batch, chosen, at=(plan.units, plan.windows), late=late, counted=counted,
             flush=self._flush,
         )  # fmt: skip
         part.is_crowded |= is_crowded

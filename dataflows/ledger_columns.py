@@ -6,6 +6,8 @@ events of the greatest quantity than a log can hold. The functions here are comp
 of stores or assignments, and expect that there is room for what they add.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -49,66 +51,15 @@ CELL = np.dtype(
 Units = NDArray[np.void]
 Cells = NDArray[np.void]
 _ONE = np.uint64(10**12)
-_BASIS, _PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
+_PRIME = np.uint64(0x100000001B3)
 _MIX_1, _MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _ZERO, _NONE = np.uint64(0), -1
 
 
-@compiled
-def hash_texts(data: NDArray[np.uint8], ends: NDArray[np.int32]) -> Words:
-    """A hash of each text between two of `ends`."""
-    hashes = np.empty(len(ends) - 1, np.uint64)
-    for row in range(len(ends) - 1):
-        word = _BASIS
-        for place in range(ends[row], ends[row + 1]):
-            word = (word ^ np.uint64(data[place])) * _PRIME
-        hashes[row] = word ^ (word >> np.uint64(32))
-    return hashes
-
-
-@compiled
-def number_customers(
-    data: NDArray[np.uint8], ends: NDArray[np.int32], hashes: Words, slots: Slots,
-    texts: NDArray[np.uint8], places: Integers, count: int, numbers: NDArray[np.int32],
-) -> int:  # fmt: skip
-    """Find the number of each text in `slots`, or give it the next; returns how many there are.
-
-    Number n's text is `texts[places[n] : places[n + 1]]`.
-    """
-    mask = len(slots) - 1
-    for row in range(len(hashes)):
-        start = ends[row]
-        size = ends[row + 1] - start
-        slot = np.int64(hashes[row] & np.uint64(mask))
-        while slots[slot] >= 0:
-            at = places[slots[slot]]
-            is_same = places[slots[slot] + 1] - at == size
-            place = 0
-            while is_same and place < size:
-                is_same = texts[at + place] == data[start + place]
-                place += 1
-            if is_same:
-                break
-            slot = (slot + 1) & mask
-        if slots[slot] < 0:
-            at = places[count]
-            for place in range(size):
-                texts[at + place] = data[start + place]
-            places[count + 1] = at + size
-            slots[slot] = count
-            count += 1
-        numbers[row] = slots[slot]
-    return count
-
-
 @inlined
-def _slot(
-    units: Units, slots: Slots, customer: int, series: int, period: int
-) -> int:
+def _slot(units: Units, slots: Slots, customer: int, series: int, period: int) -> int:
     """Where a unit stands in `slots`, or would."""
-    word = (np.uint64(customer) << np.uint64(32)) ^ np.uint64(series) ^ (
-        np.uint64(period) * _PRIME
-    )
+    word = (np.uint64(customer) << np.uint64(32)) ^ np.uint64(series) ^ (np.uint64(period) * _PRIME)
     word = (word ^ (word >> np.uint64(30))) * _MIX_1
     word = (word ^ (word >> np.uint64(27))) * _MIX_2
     mask = len(slots) - 1
@@ -215,7 +166,12 @@ def find_cell(units: Units, cells: Cells, number: int, window: int) -> int:
 
 @compiled
 def lacking(
-    units: Units, cells: Cells, found: NDArray[np.int32], windows: Integers, until: int, created: int
+    units: Units,
+    cells: Cells,
+    found: NDArray[np.int32],
+    windows: Integers,
+    until: int,
+    created: int,
 ) -> NDArray[np.bool_]:
     """Rows whose window may be stored though it is not held; units from `created` on are new."""
     lacks = np.zeros(len(found), np.bool_)
@@ -265,9 +221,10 @@ def fold(
         low, middle = np.uint64(quantities[row, 0]), np.uint64(quantities[row, 1])
         high = quantities[row, 1] >> 63
         how = unit.how
-        if how == COUNT or (how == UNIQUE and counted[at]):
+        adds_one = how == COUNT or (how == UNIQUE and counted[at])
+        if adds_one:
             low, middle, high = _ONE, _ZERO, 0
-        if how == SUM or how == COUNT or (how == UNIQUE and counted[at]):
+        if adds_one or how == SUM:
             _add(unit, low, middle, high)
             _add(cell, low, middle, high)
         elif how == MAX:
@@ -292,7 +249,7 @@ def fold(
 
 
 @inlined
-def _add(to: np.void, low: np.uint64, middle: np.uint64, high: int) -> None:
+def _add(to: Any, low: np.uint64, middle: np.uint64, high: int) -> None:
     total = to.low + low
     carry = np.uint64(total < low)
     to.low = total
@@ -305,7 +262,7 @@ def _add(to: np.void, low: np.uint64, middle: np.uint64, high: int) -> None:
 
 
 @inlined
-def _is_less(one: np.void, low: np.uint64, middle: np.uint64, high: int) -> bool:
+def _is_less(one: Any, low: np.uint64, middle: np.uint64, high: int) -> bool:
     if one.high != high:
         return one.high < high
     if one.middle != middle:
@@ -390,14 +347,3 @@ def place_units(units: Units, slots: Slots, count: int) -> None:
     for number in range(count):
         unit = units[number]
         slots[_slot(units, slots, unit.customer, unit.series, unit.period)] = number
-
-
-@compiled
-def place_customers(hashes: Words, slots: Slots) -> None:
-    """Put all customers, which are distinct, into empty `slots`."""
-    mask = len(slots) - 1
-    for number in range(len(hashes)):
-        slot = np.int64(hashes[number] & np.uint64(mask))
-        while slots[slot] >= 0:
-            slot = (slot + 1) & mask
-        slots[slot] = number

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from dataflows import ledger_columns as columns
 from dataflows.ledger_columns import CELL, HOW, MAX, NEWEST, UNIT, Integers, Words
+from dataflows.ledger_customers import hash_texts, number_customers, place_customers
+from metering.batch import EventBatch
 from metering.totals import StoredUnit, StoredWindow, TotalColumns
 
 _CAPACITY_FIRST = 1024
@@ -79,15 +81,15 @@ class UnitTable:
             return numbers
         ends = np.frombuffer(texts.buffers()[1], np.int32)[texts.offset :][: len(texts) + 1]
         data = np.frombuffer(texts.buffers()[2] or b"", np.uint8)
-        hashes = columns.hash_texts(data, ends)
+        hashes = hash_texts(data, ends)
         count = self._customers
         self._places = _grown(self._places, count + len(texts) + 1)
         self._texts = _grown(self._texts, int(self._places[count] + ends[-1] - ends[0]))
         if 2 * (count + len(texts)) > len(self._customer_slots):
             self._customer_slots = _empty_slots(count + len(texts))
-            held = columns.hash_texts(self._texts, self._places[: count + 1].astype(np.int32))
-            columns.place_customers(held, self._customer_slots)
-        self._customers = columns.number_customers(
+            held = hash_texts(self._texts, self._places[: count + 1].astype(np.int32))
+            place_customers(held, self._customer_slots)
+        self._customers = number_customers(
             data, ends, hashes, self._customer_slots, self._texts, self._places, count, numbers
         )
         return numbers
@@ -132,17 +134,19 @@ class UnitTable:
         return rows
 
     def fold(
-        self, chosen: Integers, found: NDArray[np.int32], *, windows: Integers,
-        occurred_us: Integers, quantities: Integers, identities: Words, late: NDArray[np.bool_],
-        counted: NDArray[np.bool_], flush: int,
+        self, batch: EventBatch, chosen: Integers, *, at: tuple[NDArray[np.int32], Integers],
+        late: NDArray[np.bool_], counted: NDArray[np.bool_], flush: int,
     ) -> tuple[Words, bool]:  # fmt: skip
-        """Fold events in (see `ledger_columns.fold`): values before, and whether one is crowded."""
+        """Fold in the events at positions `chosen`; `at` are the units and windows of all.
+
+        Gives the values before (see `ledger_columns.fold`), and whether a unit is crowded.
+        """
         self._reserve_cells(len(chosen))
         self._dirty = _grown(self._dirty, int(self._counts[_DIRTY]) + len(chosen))
         before = np.empty((len(chosen), 4), np.uint64)
         is_crowded = columns.fold(
-            self.units, self.cells, self._counts, chosen, found, windows, occurred_us, quantities,
-            identities, late, counted, flush, before, self._dirty,
+            self.units, self.cells, self._counts, chosen, *at, batch.occurred_us, batch.quantities,
+            batch.identities, late, counted, flush, before, self._dirty,
         )  # fmt: skip
         return before, is_crowded
 
@@ -186,7 +190,10 @@ class UnitTable:
         units = self.units[cells["unit"]]
         words = np.empty((len(dirty), 4), np.uint64)
         words[:, 0], words[:, 1] = cells["low"], cells["middle"]
-        words[:, 2], words[:, 3] = cells["high"].view(np.uint64), (cells["high"] >> 63).view(np.uint64)
+        words[:, 2], words[:, 3] = (
+            cells["high"].view(np.uint64),
+            (cells["high"] >> 63).view(np.uint64),
+        )
         identities = np.stack([cells["first"], cells["second"]], axis=1).byteswap()
         series = pa.array(units["series"])
         every = self._series.every

@@ -68,7 +68,9 @@ def gaps_of(raw: RawBatch) -> list[tuple[int, int]]:
     return [(before + 1, after) for before, after in pairwise(borders) if after > before + 1]
 
 
-def _events(decided: Decided, late: NDArray[np.bool_], before: NDArray[np.uint64]) -> pa.RecordBatch:
+def _events(
+    decided: Decided, late: NDArray[np.bool_], before: NDArray[np.uint64]
+) -> pa.RecordBatch:
     batch = decided.plan.batch
     columns = batch.columns
     if len(decided.chosen) != len(batch):

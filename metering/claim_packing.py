@@ -6,7 +6,7 @@
 The identity's 128 bits give shard and bucket (low bits of word 0) and the field (word 1 and the
 high 16 bits of word 0): with 2^17 buckets, 97 bits tell two identities apart. A source is the
 24-bit hash of its stream plus the partition, so that partitions of one stream always differ. The
-offset is kept modulo 2^38. Little endian, built column by column.
+offset is kept modulo 2^38. Little endian.
 """
 
 import numpy as np
@@ -14,6 +14,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from metering.claims import Claims
+from metering.compiled import compiled
 
 BUCKET_BYTES = 4
 FIELD_BYTES = 10
@@ -32,36 +33,42 @@ def stream_number(stream: str) -> int:
     return xxhash.xxh32_intdigest(stream.encode()) & _SOURCE_MASK
 
 
-def shard_of(identities: NDArray[np.uint64], *, shards: int) -> NDArray[np.int64]:
+def shard_of(identities: NDArray[np.uint64], *, shards: int) -> NDArray[np.uint16]:
     """Shard of each identity, 0 .. shards-1."""
-    return (identities[:, 0] % np.uint64(shards)).astype(np.int64)
+    return (identities[:, 0] % np.uint64(shards)).astype(np.uint16)
 
 
-def pack_claims(claims: Claims, *, shards: int, buckets: int) -> NDArray[np.uint8]:
-    """Shape (n, 26): the claims as bytes, in their order; `buckets` is the number per shard."""
-    n = len(claims)
-    packed = np.empty((n, CLAIM_BYTES), np.uint8)
-    word = claims.identities[:, 0]
-    bucket = (word // np.uint64(shards)) % np.uint64(buckets)
-    packed[:, 0:4] = bucket.astype(">u4").view(np.uint8).reshape(n, 4)
-    packed[:, 4:12] = np.ascontiguousarray(claims.identities[:, 1]).view(np.uint8).reshape(n, 8)
-    high = (word >> np.uint64(48)).astype("<u2")
-    packed[:, 12:14] = high.view(np.uint8).reshape(n, 2)
-    packed[:, 14:26] = pack_values(claims)
-    return packed
-
-
-def pack_values(claims: Claims) -> NDArray[np.uint8]:
-    """Shape (n, 12): owner coordinate and payload digest of each claim."""
-    n = len(claims)
-    values = np.empty((n, VALUE_BYTES), np.uint8)
+def pack_claims(claims: Claims, *, shards: int, buckets: int) -> NDArray[np.void]:
+    """The claims as `CLAIM_BYTES` bytes each, in their order; `buckets` is the number per shard."""
+    packed = np.empty((len(claims), CLAIM_BYTES), np.uint8)
     source = (stream_number(claims.source.stream) + claims.source.partition) & _SOURCE_MASK
-    values[:, 0:3] = np.frombuffer(source.to_bytes(3, "little"), np.uint8)
-    place = ((claims.offsets & _OFFSET_MASK) << _INDEX_BITS) | claims.indexes
-    values[:, 3:9] = place.astype("<u8").view(np.uint8).reshape(n, 8)[:, :6]
-    digest = (claims.digests & np.uint32(0xFFFFFF)).astype("<u4")
-    values[:, 9:12] = digest.view(np.uint8).reshape(n, 4)[:, :3]
-    return values
+    _pack(
+        claims.identities, claims.offsets, claims.indexes, claims.digests, source,
+        np.uint64(shards), np.uint64(buckets), packed,
+    )  # fmt: skip
+    return packed.view(f"V{CLAIM_BYTES}").reshape(-1)
+
+
+@compiled
+def _pack(
+    identities: NDArray[np.uint64], offsets: NDArray[np.int64], indexes: NDArray[np.int64],
+    digests: NDArray[np.uint32], source: int, shards: np.uint64, buckets: np.uint64,
+    packed: NDArray[np.uint8],
+) -> None:  # fmt: skip
+    for row in range(len(packed)):
+        word, rest = identities[row, 0], identities[row, 1]
+        bucket = word // shards % buckets
+        for byte in range(4):
+            packed[row, byte] = bucket >> np.uint64(24 - 8 * byte)
+        for byte in range(8):
+            packed[row, 4 + byte] = rest >> np.uint64(8 * byte)
+        packed[row, 12], packed[row, 13] = word >> np.uint64(48), word >> np.uint64(56)
+        place = np.uint64((offsets[row] & _OFFSET_MASK) << _INDEX_BITS) | np.uint64(indexes[row])
+        for byte in range(3):
+            packed[row, 14 + byte] = source >> (8 * byte)
+            packed[row, 23 + byte] = digests[row] >> (8 * byte)
+        for byte in range(6):
+            packed[row, 17 + byte] = place >> np.uint64(8 * byte)
 
 
 def unpack_owners(

@@ -19,5 +19,5 @@ def compiled(function: F) -> F:
 
 
 def inlined(function: F) -> F:
-    """`function` as a part of whatever compiled function calls it: no call, no passing of arrays."""
+    """`function` as a part of whatever compiled function calls it: arrays are not handed on."""
     return cast("F", numba.njit(inline="always", boundscheck=False)(function))

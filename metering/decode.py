@@ -19,8 +19,8 @@ from metering.decode_batch import event_batch
 from metering.decode_columns import Columns, build_columns
 from metering.decode_entries import Entries, all_single, merged, messages_of, read_entries
 from metering.decode_event import EventReader, Fault
-from metering.decode_plain import plain_columns
 from metering.decode_place import Places, place
+from metering.decode_plain import plain_columns
 from metering.dimensions import FactsMemory
 from metering.event import UsageEvent
 from metering.identity import identity_seed
@@ -83,7 +83,7 @@ class Decoder:
         others = np.delete(np.arange(len(raw.values)), rows)
         entries = read_entries(messages_of(raw, others), self._reader)
         rest = self._sound_columns(entries)
-        entries, columns.position, places = merged(raw, rows, others, entries)
+        entries, columns.position, places = merged(raw, entries, single=rows, others=others)
         rest.position = places[rest.position]
         return entries, columns.joined(rest)
 
@@ -132,4 +132,6 @@ def _unbound(columns: Columns, row: int) -> Fault:
     at = rfc3339.written(int(columns.occurred_us[row]))
     code = RejectionCode.SUBJECT_MUST_BE_BOUND
     told = sentence(code, f"{shortened(subject.encode())} at {at}")
-    return Fault(code, told, columns.id_texts[row].as_py(), "", columns.known[columns.codes[row]].meter)
+    return Fault(
+        code, told, columns.id_texts[row].as_py(), "", columns.known[columns.codes[row]].meter
+    )

@@ -52,9 +52,9 @@ class Known(NamedTuple):
 class Columns:
     """Fields of events, one row an event, all of equal length.
 
-    `position` is the event's place in the batch as parsed. `known[codes[i]]` are event i's meter and
-    what follows from it and the dimensions. `words` are the low and the high word of the quantity
-    in 10^-12 units. Texts in Arrow columns are "" where the event has none.
+    `position` is the event's place in the batch as parsed. `known[codes[i]]` are event i's meter
+    and what follows from it and the dimensions. `words` are the low and the high word of the
+    quantity in 10^-12 units. Texts in Arrow columns are "" where the event has none.
     """
 
     position: NDArray[np.int64]
@@ -78,7 +78,7 @@ class Columns:
     def take(self, rows: NDArray[np.int64]) -> Self:
         """Rows `rows`, in that order."""
         at = pa.array(rows)
-        return type(self)(*(_taken(getattr(self, each.name), rows, at) for each in fields(self)))
+        return type(self)(*(_taken(getattr(self, each.name), rows, at=at) for each in fields(self)))
 
     def joined(self, other: Self) -> Self:
         """Rows of both, in the order of their positions."""
@@ -125,7 +125,10 @@ def build_columns(
     columns = Columns(
         position=np.arange(len(events)),
         identity=identities(
-            customers, subjects, meters=meters, seed=seed,
+            customers,
+            subjects,
+            meters=meters,
+            seed=seed,
             event_ids=[event.identity_id or event.id for event in events],
         ),
         known=known,
@@ -226,7 +229,7 @@ def _cast_where_possible(texts: pa.StringArray) -> pa.TimestampArray:
     )
 
 
-def _taken(column: Any, rows: NDArray[np.int64], at: pa.Array) -> Any:
+def _taken(column: Any, rows: NDArray[np.int64], *, at: pa.Array) -> Any:
     if isinstance(column, list):  # what codes refer to
         return column
     return column.take(at) if isinstance(column, pa.Array) else column[rows]

@@ -111,7 +111,7 @@ def messages_of(batch: RawBatch, rows: NDArray[np.int64]) -> RawBatch:
 
 
 def merged(
-    batch: RawBatch, single: NDArray[np.int64], others: NDArray[np.int64], entries: Entries
+    batch: RawBatch, entries: Entries, *, single: NDArray[np.int64], others: NDArray[np.int64]
 ) -> tuple[Entries, NDArray[np.int64], NDArray[np.int64]]:
     """Entries of the whole `batch`, and where in it those of both parts are.
 

@@ -50,9 +50,7 @@ def _blank(texts: pa.StringArray) -> NDArray[np.int64]:
     return np.flatnonzero(pc.binary_length(texts).to_numpy(zero_copy_only=False) == 0)
 
 
-def _suppressed(
-    columns: Columns, customers: pa.StringArray, *, catalog: Catalog
-) -> dict[int, str]:
+def _suppressed(columns: Columns, customers: pa.StringArray, *, catalog: Catalog) -> dict[int, str]:
     """Row -> name of the rule; asks once per distinct combination of what rules look at."""
     used = catalog.fields_of_rules
     if not catalog.rules:

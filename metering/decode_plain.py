@@ -46,11 +46,11 @@ def plain_columns(
     data = np.frombuffer(joined, np.uint8)
     ends = np.cumsum(np.fromiter(map(len, values), np.int64, len(values)))
     record_ms = np.array(raw.record_times_ms, np.int64)
-    spans, words, moments, plain = _scanned(joined, data, ends)
+    spans, words, moments, plain = _scanned(joined, data, ends=ends)
     codes, firsts = distinct(data, spans, plain)
     keys = [_named(joined, spans[row]) for row in firsts.tolist()]
     known = [Known(key[0], facts[key]) for key in keys]
-    words, sound = _sound(known, codes, words, is_given=spans[:, QUANTITY, 0] >= 0)
+    words, sound = _sound(known, codes, words=words, is_given=spans[:, QUANTITY, 0] >= 0)
     sound &= moments <= record_ms * 1000 + tolerance_us
     rows = np.flatnonzero(sound)
     identity_ends, identity_bytes = identity_texts(data, spans, rows)
@@ -62,18 +62,18 @@ def plain_columns(
         words=words[rows],
         occurred_us=moments[rows],
         record_ms=record_ms[rows],
-        customer_texts=_column(data, spans, rows, CUSTOMER),
-        subject_texts=_column(data, spans, rows, SUBJECT),
-        id_texts=_column(data, spans, rows, ID),
-        source_texts=_column(data, spans, rows, SOURCE),
-        batch_id_texts=_column(data, spans, rows, BATCH),
-        schema_version_texts=_column(data, spans, rows, SCHEMA),
+        customer_texts=_column(data, spans, rows=rows, field=CUSTOMER),
+        subject_texts=_column(data, spans, rows=rows, field=SUBJECT),
+        id_texts=_column(data, spans, rows=rows, field=ID),
+        source_texts=_column(data, spans, rows=rows, field=SOURCE),
+        batch_id_texts=_column(data, spans, rows=rows, field=BATCH),
+        schema_version_texts=_column(data, spans, rows=rows, field=SCHEMA),
     )
     return columns, rows
 
 
 def _scanned(
-    joined: bytes, data: Bytes, ends: Integers
+    joined: bytes, data: Bytes, *, ends: Integers
 ) -> tuple[Integers, Integers, Integers, NDArray[np.bool_]]:
     count = len(ends)
     plain = np.ones(count, np.bool_)
@@ -92,7 +92,7 @@ def _named(joined: bytes, span: Integers) -> tuple[str, bytes]:
 
 
 def _sound(
-    known: list[Known], codes: Integers, words: Integers, *, is_given: NDArray[np.bool_]
+    known: list[Known], codes: Integers, *, words: Integers, is_given: NDArray[np.bool_]
 ) -> tuple[Integers, NDArray[np.bool_]]:
     """The quantities with what stands for an absent one, and which rows fit their meters."""
     # The last one is for code -1.
@@ -105,7 +105,7 @@ def _sound(
     return words, sound
 
 
-def _column(data: Bytes, spans: Integers, rows: Integers, field: int) -> pa.StringArray:
+def _column(data: Bytes, spans: Integers, *, rows: Integers, field: int) -> pa.StringArray:
     """Arrow column of one field's texts, "" where there is none."""
     offsets, texts = gathered(data, spans, rows, field)
     return pa.StringArray.from_buffers(len(rows), pa.py_buffer(offsets), pa.py_buffer(texts))

@@ -20,8 +20,18 @@ def window_starts(occurred_us: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def period_starts(occurred_us: NDArray[np.int64]) -> NDArray[np.int64]:
     """Start of the calendar month (UTC) that holds each moment (microseconds in, seconds out)."""
+    if len(occurred_us):
+        first = period_start(int(occurred_us.min()) // 1_000_000)
+        if int(occurred_us.max()) < period_end(first) * 1_000_000:
+            return np.full(len(occurred_us), first, np.int64)
     months = occurred_us.view("datetime64[us]").astype("datetime64[M]")
     return months.astype("datetime64[s]").astype(np.int64)
+
+
+def period_start(moment: int) -> int:
+    """Start of the month that holds a moment."""
+    start = datetime.fromtimestamp(moment, UTC)
+    return int(datetime(start.year, start.month, 1, tzinfo=UTC).timestamp())
 
 
 def period_end(period_start: int) -> int:

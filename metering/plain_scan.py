@@ -63,7 +63,9 @@ def scan(
         numbers[row, 0] = numbers[row, 1] = moments[row] = 0
         if not plain[row] or end - start > _EVENT_BYTES_MAX:
             plain[row] = False
-        elif not (members and _is_alike(data, start, end, layout, members, spans, numbers, moments, row)):
+        elif not (
+            members and _is_alike(data, start, end, layout, members, spans, numbers, moments, row)
+        ):
             for field in range(FIELDS):
                 spans[row, field, 0] = spans[row, field, 1] = _NO
             members = _members(data, start, end, layout, spans, numbers, moments, row)
@@ -156,7 +158,7 @@ def _value(
     data: Bytes, at: int, end: int, field: int, is_text: int, numbers: Integers,
     moments: Integers, row: int,
 ) -> int:  # fmt: skip
-    """End of the value that begins at `at`, its closing quote where it is a text; -1 if not plain."""
+    """End of the value that begins at `at` (a text's closing quote); -1 if it is not plain."""
     if field == QUANTITY:
         return _quantity(data, at, end, is_text, numbers, row)
     if field == DIMENSIONS:
@@ -259,11 +261,14 @@ def _quantity(data: Bytes, at: int, end: int, is_text: int, numbers: Integers, r
 
 @compiled
 def _put(
-    numbers: Integers, row: int, whole: np.uint64, fraction: np.uint64, is_negative: bool,  # noqa: FBT001
+    numbers: Integers, row: int, whole: np.uint64, fraction: np.uint64, is_negative: bool,
 ) -> None:  # fmt: skip
     """`whole` * 10^12 + `fraction` as two words, two's complement."""
     half, mask = np.uint64(32), np.uint64(0xFFFFFFFF)
-    one_low, one_high = np.uint64(1_000_000_000_000 & 0xFFFFFFFF), np.uint64(1_000_000_000_000 >> 32)
+    one_low, one_high = (
+        np.uint64(1_000_000_000_000 & 0xFFFFFFFF),
+        np.uint64(1_000_000_000_000 >> 32),
+    )
     low, high = whole & mask, whole >> half
     bottom = low * one_low
     middle = low * one_high + (bottom >> half)
@@ -285,7 +290,7 @@ def _put(
 def _two(data: Bytes, at: int) -> int:
     """Two digits as a number, or -1."""
     tens, ones = data[at] - _0, data[at + 1] - _0
-    if 0 <= tens <= 9 and 0 <= ones <= 9:  # noqa: PLR2004 - digits
+    if 0 <= tens <= 9 and 0 <= ones <= 9:
         return tens * 10 + ones
     return _NO
 
@@ -293,7 +298,7 @@ def _two(data: Bytes, at: int) -> int:
 @compiled
 def _moment(data: Bytes, at: int, end: int) -> int:
     """Unix microseconds of a time from 1970 on, or -1."""
-    if end - at < 20:  # noqa: PLR2004 - 2026-01-01T00:00:00Z
+    if end - at < 20:
         return _NO
     century, year = _two(data, at), _two(data, at + 2)
     month, day = _two(data, at + 5), _two(data, at + 8)
@@ -305,7 +310,7 @@ def _moment(data: Bytes, at: int, end: int) -> int:
     if not is_shaped or century < 0 or year < 0:
         return _NO
     year += century * 100
-    if not (0 <= hour <= 23 and 0 <= minute <= 59 and 0 <= second <= 59):  # noqa: PLR2004
+    if not (0 <= hour <= 23 and 0 <= minute <= 59 and 0 <= second <= 59):
         return _NO
     days = _days(year, month, day)
     if days < 0:
@@ -336,10 +341,10 @@ def _ahead(data: Bytes, at: int, end: int) -> int:
     """Seconds that a zone is ahead of UTC; a day where it is none."""
     if end - at == 1 and data[at] == _Z:
         return 0
-    if end - at != 6 or data[at + 3] != _COLON:  # noqa: PLR2004 - +02:00
+    if end - at != 6 or data[at + 3] != _COLON:
         return _DAY_S
     hours, minutes = _two(data, at + 1), _two(data, at + 4)
-    if not (0 <= hours <= 23 and 0 <= minutes <= 59):  # noqa: PLR2004
+    if not (0 <= hours <= 23 and 0 <= minutes <= 59):
         return _DAY_S
     ahead = hours * _HOUR_S + minutes * _MINUTE_S
     if data[at] == _PLUS:
@@ -350,11 +355,11 @@ def _ahead(data: Bytes, at: int, end: int) -> int:
 @compiled
 def _days(year: int, month: int, day: int) -> int:
     """Days since 1970-01-01 of a date of the Gregorian calendar, -1 where there is no such day."""
-    if year < 1970 or not 1 <= month <= 12 or day < 1:  # noqa: PLR2004
+    if year < 1970 or not 1 <= month <= 12 or day < 1:
         return _NO
     is_leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
     longest = 31
-    if month == 2:  # noqa: PLR2004
+    if month == 2:
         longest = 29 if is_leap else 28
     elif month in (4, 6, 9, 11):
         longest = 30
@@ -362,6 +367,6 @@ def _days(year: int, month: int, day: int) -> int:
         return _NO
     # Years that begin in March put the leap day last.
     from_march = (month + 9) % 12
-    since = year - 1 if month <= 2 else year  # noqa: PLR2004
+    since = year - 1 if month <= 2 else year
     past = since * 365 + since // 4 - since // 100 + since // 400
     return past + (from_march * 306 + 5) // 10 + day - 1 - 719_468

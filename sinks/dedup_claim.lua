@@ -21,7 +21,7 @@ local current = KEYS[1] .. ':' .. newest .. ':'
 local previous = since < newest and (KEYS[1] .. ':' .. (newest - 1) .. ':') or false
 local claims = ARGV[5]
 local call, sub = redis.call, string.sub
-local statuses, owners, claimed, other = {}, {}, 0, 0
+local statuses, owners, claimed, other, count = {}, {}, 0, 0, 0
 for at = 1, #claims, 26 do
   local bucket = sub(claims, at, at + 3)
   local field = sub(claims, at + 4, at + 13)
@@ -31,23 +31,23 @@ for at = 1, #claims, 26 do
     -- A replay is in flight again: the next generation must not forget it.
     claimed = claimed + call('HSETNX', current .. bucket, field, value)
   elseif not owner then
-    if call('HSETNX', current .. bucket, field, value) == 0 then
-      owner = call('HGET', current .. bucket, field)
-    else
+    local key = current .. bucket
+    if call('HSETNX', key, field, value) == 1 then
       claimed = claimed + 1
-    end
-  end
-  local status = '\0'
-  if owner then
-    if sub(owner, 1, 9) == sub(value, 1, 9) then
-      status = '\1'
     else
-      status = sub(owner, 10, 12) == sub(value, 10, 12) and '\2' or '\3'
-      other = other + 1
-      owners[other] = owner
+      owner = call('HGET', key, field)
     end
   end
-  statuses[#statuses + 1] = status
+  count = count + 1
+  if not owner then
+    statuses[count] = '\0'
+  elseif sub(owner, 1, 9) == sub(value, 1, 9) then
+    statuses[count] = '\1'
+  else
+    statuses[count] = sub(owner, 10, 12) == sub(value, 10, 12) and '\2' or '\3'
+    other = other + 1
+    owners[other] = owner
+  end
 end
 if claimed > 0 then call('HINCRBY', KEYS[1], 'entries:' .. newest, claimed) end
 return 'K' .. table.concat(statuses) .. table.concat(owners)

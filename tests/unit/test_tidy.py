@@ -123,6 +123,11 @@ def _parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> tuple[int, 
     return positional, positional + len(found.kwonlyargs)
 
 
+def _is_compiled(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    """The compiler takes arrays by position only."""
+    return any(ast.unparse(each) in ("compiled", "inlined") for each in function.decorator_list)
+
+
 def modules_are_short(sources: Sources) -> list[str]:
     """No module is long, and half of them are short."""
     sizes = {place: len(text.splitlines()) for place, text in _python(sources).items()}
@@ -183,7 +188,7 @@ def parameters_are_few(sources: Sources) -> list[str]:
         f"{place} {function.name}"
         for place, text in _python(sources).items()
         for function in _functions(text)
-        if _parameters(function)[1] > PARAMETERS_MAX
+        if _parameters(function)[1] > PARAMETERS_MAX and not _is_compiled(function)
     )
     return _ratcheted(counts, MANY_PARAMETERS, f"functions of over {PARAMETERS_MAX} parameters")
 
@@ -195,7 +200,7 @@ def what_is_passed_is_named(sources: Sources) -> list[str]:
         for place, text in _python(sources).items()
         if not place.startswith("tests/")  # fixtures are asked for by name
         for function in _functions(text)
-        if _parameters(function)[0] > POSITIONAL_MAX
+        if _parameters(function)[0] > POSITIONAL_MAX and not _is_compiled(function)
     )
     what = f"functions of over {POSITIONAL_MAX} positional parameters"
     return _ratcheted(counts, MANY_POSITIONAL, what)
