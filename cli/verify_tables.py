@@ -119,6 +119,14 @@ def _print_raw_checks(found: Findings) -> None:
             "was counted, and it was read again since",
             style="red",
         )
+    for lost in found.lost:
+        console.print(
+            f"{escape(lost.stream)}/{lost.partition} offset {lost.offset} index {lost.index}: "
+            f"expected the original of this copy in raw history ({escape(lost.customer_id)} "
+            f"{escape(lost.meter)} {escape(lost.id)}), got none. Nobody counted it: send the event "
+            "again, as `meterline backfill` does too",
+            style="red",
+        )
 
 
 def _key(each: TotalDifference) -> str:

@@ -37,16 +37,17 @@ def event_batch(
         "disregarded": pa.array(~billable),
     }
     series: dict[tuple[str, str], int] = {}
-    numbers = [
-        series.setdefault((each.meter, each.facts.group), len(series)) for each in columns.known
-    ]
+    numbers = np.zeros(len(columns.known), np.int64)
+    for code in np.unique(columns.codes).tolist():  # what is known may be of rejected events
+        each = columns.known[code]
+        numbers[code] = series.setdefault((each.meter, each.facts.group), len(series))
     return EventBatch(
         source=raw.source,
         first_offset=raw.first_offset,
         next_offset=raw.next_offset,
         columns=_record_batch(columns, derived),
         series=list(series),
-        codes=np.array(numbers, np.int64)[columns.codes],
+        codes=numbers[columns.codes],
         quantities=columns.words,
         counted_values=_counted_values(columns, catalog),
         identities=columns.identity,

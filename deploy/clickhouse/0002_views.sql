@@ -51,7 +51,14 @@ FROM
     FROM {database}.usage_totals FINAL GROUP BY day
     UNION ALL
     SELECT toDate(record_time, 'UTC'), 0, 0, count(), 0
-    FROM {database}.duplicate_events FINAL GROUP BY 1
+    FROM {database}.duplicate_events FINAL
+    WHERE (stream, partition, offset, `index`) NOT IN
+    (
+        SELECT stream, partition, offset, `index` FROM {database}.usage_events FINAL
+        WHERE (customer_id, meter, identity) IN
+            (SELECT customer_id, meter, identity FROM {database}.duplicate_events)
+    )
+    GROUP BY 1
     UNION ALL
     SELECT toDate(record_time, 'UTC'), 0, 0, 0, count()
     FROM {database}.rejected_events FINAL GROUP BY 1

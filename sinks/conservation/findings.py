@@ -119,6 +119,20 @@ class SharedIdentity:
     customers: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class LostOriginal:
+    """A recorded duplicate of an event that raw history does not hold: nobody counted it."""
+
+    stream: str
+    partition: int
+    offset: int
+    index: int
+    customer_id: str
+    meter: str
+    id: str
+    identity: str
+
+
 @dataclass(slots=True)
 class Findings:
     """Everything that one verification found; lists hold the first ones, counts hold all."""
@@ -129,6 +143,8 @@ class Findings:
     distinct: list[DistinctDifference] = field(default_factory=list)
     identities_shared: int = 0
     shared: list[SharedIdentity] = field(default_factory=list)
+    originals_lost: int = 0
+    lost: list[LostOriginal] = field(default_factory=list)
 
     @property
     def incomplete(self) -> set[tuple[str, int]]:
@@ -150,4 +166,5 @@ class Findings:
             and not self.totals.differing
             and not self.distinct_differing
             and not self.identities_shared
+            and not self.originals_lost
         )

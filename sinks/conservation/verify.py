@@ -6,6 +6,7 @@
     totals     usage_totals = raw history, aggregated; both ways
     distinct   a distinct value counts once a month
     identity   accepted = distinct identities in raw
+    originals  what a recorded duplicate is a copy of is in raw
 
 The answer is right while workers are running (see `totals` for why).
 """
@@ -19,6 +20,7 @@ from sinks.conservation.cuts import read_cuts
 from sinks.conservation.distinct import check_distinct, check_identities
 from sinks.conservation.findings import Findings
 from sinks.conservation.offsets import balances
+from sinks.conservation.originals import check_originals
 from sinks.conservation.totals import compare_totals
 
 Say = Callable[[str, float], None]
@@ -44,5 +46,7 @@ def verify(
     check_distinct(client, catalog, found=found, shown_max=shown_max)
     say("identities", 0.9)
     check_identities(client, found, shown_max=shown_max)
+    say("originals", 0.95)
+    check_originals(client, cuts, found=found, shown_max=shown_max)
     say("done", 1.0)
     return found

@@ -188,6 +188,18 @@ def test_an_identity_that_two_customers_hold_is_found(counted: Settings) -> None
     assert found["shared"][0]["customers"] == ["another", "org_123"]
 
 
+def test_a_copy_without_an_original_is_found_unless_it_may_come(counted: Settings) -> None:
+    plant(counted, "INSERT INTO duplicate_events SELECT * REPLACE (reverse(identity) AS identity, "
+                   "offset + 100000 AS offset, 3 AS owner_offset) FROM (SELECT * FROM "
+                   "duplicate_events FINAL WHERE owner_partition = 0 LIMIT 1)")  # fmt: skip
+    found = answer(counted, "verify")
+    assert (found["originals_lost"], found["holds"]) == (1, False)
+    plant(counted, "INSERT INTO duplicate_events SELECT * REPLACE (1000000 AS owner_offset, "
+                   "recorded_at + 1 AS recorded_at) FROM (SELECT * FROM duplicate_events FINAL "
+                   "WHERE offset >= 100000)")  # fmt: skip
+    assert answer(counted, "verify")["originals_lost"] == 0, "its original may be on its way"
+
+
 def test_the_answer_is_right_while_a_worker_counts(settings: Settings) -> None:
     produce(settings, [event(n) for n in range(3000)])
     worker = start_worker(settings)

@@ -110,6 +110,8 @@ def _mutated(message: bytes, chance: random.Random) -> bytes:
 def _check(raw: RawBatch, result: EventBatch) -> None:
     result.columns.validate(full=True)
     assert len(result) == result.columns.num_rows
+    assert {meter for meter, _ in result.series} <= CATALOG.meters.keys()
+    assert set(result.codes.tolist()) == set(range(len(result.series)))
     outcomes = Counter(zip(result.offsets.tolist(), result.indexes.tolist(), strict=True))
     outcomes.update((each.offset, each.index) for each in result.rejections)
     outcomes.update((each.offset, each.index) for each in result.suppressions)
