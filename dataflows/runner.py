@@ -141,8 +141,7 @@ def _observe(observe: Callable[[], None], health: Health, done: threading.Event)
 def tune_memory() -> None:
     """Leave memory to reference counts, keep large blocks, and let threads take turns sooner.
 
-    Scanning a million ledger units over and over costs a third of the worker's time, and the
-    steps make no cycles. Batches of megabytes that go back to the system after each step cost a
+    Scanning all that is in flight over and over costs time, and the steps make no cycles. Batches of megabytes that go back to the system after each step cost a
     twelfth, in pages touched anew. Few arenas, since each thread's own would keep its peak
     (glibc only; elsewhere nothing is changed). A thread that has got its answer from a server must
     not wait long for the one that decodes, or the server stands idle.
