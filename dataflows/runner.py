@@ -141,10 +141,11 @@ def _observe(observe: Callable[[], None], health: Health, done: threading.Event)
 def tune_memory() -> None:
     """Leave memory to reference counts, keep large blocks, and let threads take turns sooner.
 
-    Scanning all that is in flight over and over costs time, and the steps make no cycles. Batches of megabytes that go back to the system after each step cost a
-    twelfth, in pages touched anew. Few arenas, since each thread's own would keep its peak
-    (glibc only; elsewhere nothing is changed). A thread that has got its answer from a server must
-    not wait long for the one that decodes, or the server stands idle.
+    Scanning all that is in flight over and over costs time, and the steps make no cycles. Batches
+    of megabytes that go back to the system after each step cost a twelfth, in pages touched anew.
+    Few arenas, since each thread's own would keep its peak (glibc only; elsewhere nothing is
+    changed). A thread that has got its answer from a server must not wait long for the one that
+    decodes, or the server stands idle.
     """
     sys.setswitchinterval(_SWITCH_S)
     gc.collect()
