@@ -13,8 +13,7 @@ from metering.totals import TotalColumns
 
 def event_rows(flush: Flush) -> pa.Table | None:
     """Rows of `usage_events`, or None when there are none."""
-    rows = _joined((part, batches) for part in flush.parts if (batches := part.events))
-    return None if rows is None else _without_blanks(rows)
+    return _joined((part, batches) for part in flush.parts if (batches := part.events))
 
 
 def duplicate_rows(flush: Flush) -> pa.Table | None:
@@ -83,6 +82,28 @@ def watermark_rows(flush: Flush) -> pa.Table | None:
     return pa.Table.from_pylist(rows, schema=_WATERMARKS) if rows else None
 
 
+def without_blanks(rows: pa.Table) -> pa.Table:
+    """`rows` without the columns that hold nothing but what the table holds by itself: "", 0, false."""
+    blank = []
+    for name, column in zip(rows.column_names, rows.columns, strict=True):
+        if pa.types.is_string(column.type):
+            is_blank = all(
+                chunk.buffers()[2] is None or not _letters(chunk) for chunk in column.chunks
+            )
+        elif pa.types.is_boolean(column.type):
+            is_blank = not pc.any(column).as_py()
+        else:
+            is_blank = name == "index" and pc.max(column).as_py() == 0
+        if is_blank:
+            blank.append(name)
+    return rows.drop_columns(blank) if blank else rows
+
+
+def _letters(texts: pa.StringArray) -> int:
+    ends = np.frombuffer(texts.buffers()[1], np.int32)
+    return int(ends[texts.offset + len(texts)] - ends[texts.offset])
+
+
 def _part_totals(part: PartitionFlush, rows: TotalColumns) -> pa.Table:
     n, moment = len(rows), pa.timestamp("us", tz="UTC")
     identities = pa.py_buffer(np.ascontiguousarray(rows.last_identities))
@@ -104,28 +125,6 @@ def _part_totals(part: PartitionFlush, rows: TotalColumns) -> pa.Table:
             "absorbed_offset": pa.array(np.full(n, part.next_offset - 1, np.uint64)),
         }
     )
-
-
-def _without_blanks(rows: pa.Table) -> pa.Table:
-    """Without the columns that hold nothing but what the table holds by itself: "", 0, false."""
-    blank = []
-    for name, column in zip(rows.column_names, rows.columns, strict=True):
-        if pa.types.is_string(column.type):
-            is_blank = all(
-                chunk.buffers()[2] is None or not _letters(chunk) for chunk in column.chunks
-            )
-        elif pa.types.is_boolean(column.type):
-            is_blank = not pc.any(column).as_py()
-        else:
-            is_blank = name == "index" and pc.max(column).as_py() == 0
-        if is_blank:
-            blank.append(name)
-    return rows.drop_columns(blank) if blank else rows
-
-
-def _letters(texts: pa.StringArray) -> int:
-    ends = np.frombuffer(texts.buffers()[1], np.int32)
-    return int(ends[texts.offset + len(texts)] - ends[texts.offset])
 
 
 def _joined(parts: Iterable[tuple[PartitionFlush, list[pa.RecordBatch]]]) -> pa.Table | None:

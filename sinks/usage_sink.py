@@ -89,7 +89,7 @@ class UsageSink:
 
     def _insert(self, table: str, found: pa.Table | None) -> None:
         if found is not None:
-            insert_arrow(self._client, table, found)
+            insert_arrow(self._client, table, rows.without_blanks(found))
 
     def _fenced(self, flush: Flush, step: int) -> Flush:
         """The flush without partitions that were handed over; raises for one that was lost."""

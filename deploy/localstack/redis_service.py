@@ -28,6 +28,8 @@ maxmemory-policy noeviction
 appendonly yes
 appendfsync everysec
 save ""
+rdbcompression no
+latency-tracking no
 hash-max-listpack-entries 512
 """
 
