@@ -29,7 +29,6 @@ appendonly yes
 appendfsync everysec
 save ""
 rdbcompression no
-latency-tracking no
 hash-max-listpack-entries 512
 """
 
