@@ -83,7 +83,7 @@ def watermark_rows(flush: Flush) -> pa.Table | None:
 
 
 def without_blanks(rows: pa.Table) -> pa.Table:
-    """`rows` without the columns that hold nothing but what the table holds by itself: "", 0, false."""
+    """`rows` without columns of nothing but what the table holds by itself: "", 0, false."""
     blank = []
     for name, column in zip(rows.column_names, rows.columns, strict=True):
         if pa.types.is_string(column.type):
