@@ -33,17 +33,17 @@ _IDENTITY = [("first", np.uint64), ("second", np.uint64)]  # in byte order, so t
 #: the last offset that was in it when it was loaded, `is_whole` says that all windows are held.
 UNIT = np.dtype(
     [
-        ("customer", np.int32), ("series", np.int32), ("period", np.int64),
+        ("customer", np.int32), ("series", np.int32), ("period", np.uint32),
         *_QUANTITY, ("absorbed", np.int64), ("newest", np.int64), ("latest_us", np.int64),
-        *_IDENTITY, ("touched", np.int64), ("cell", np.int32), ("cells", np.int16),
+        *_IDENTITY, ("touched", np.int32), ("cell", np.int32), ("cells", np.int16),
         ("how", np.uint8), ("is_whole", np.bool_),
     ]
 )  # fmt: skip
 #: One window of a unit. `flush` must be durable before it is forgotten; `next` is another one.
 CELL = np.dtype(
     [
-        ("window", np.int64), ("flush", np.int64), *_QUANTITY, ("events", np.int64),
-        ("late", np.int64), ("first_us", np.int64), ("last_us", np.int64), *_IDENTITY,
+        ("window", np.int64), ("flush", np.int32), *_QUANTITY, ("events", np.int64),
+        ("late", np.uint32), ("first_us", np.int64), ("last_us", np.int64), *_IDENTITY,
         ("unit", np.int32), ("next", np.int32), ("dirty", np.bool_),
     ]
 )  # fmt: skip

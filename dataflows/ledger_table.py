@@ -203,7 +203,7 @@ class UnitTable:
             groups=pa.array([each.group for each in every], pa.string()).take(series),
             aggregations=pa.array(HOW).take(pa.array(units["how"])),
             window_starts=cells["window"].copy(), quantities=words, events=cells["events"].copy(),
-            late_events=cells["late"].copy(), first_us=cells["first_us"].copy(),
+            late_events=cells["late"].astype(np.int64), first_us=cells["first_us"].copy(),
             last_us=cells["last_us"].copy(), last_identities=identities,
         )  # fmt: skip
 

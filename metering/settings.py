@@ -89,7 +89,7 @@ class Settings(BaseSettings):
     #: How much of raw history is claimed again when Redis restarted but kept its data.
     dedup_tail: Duration = timedelta(minutes=15)
 
-    batch_events_max: int = Field(20_000, ge=1, le=100_000)
+    batch_events_max: int = Field(16_000, ge=1, le=100_000)
     batch_wait: Duration = timedelta(milliseconds=50)
     #: A flush is cut when this many events wait, or the oldest waits this long.
     flush_events_max: int = Field(200_000, ge=1, le=1_000_000)
