@@ -12,10 +12,10 @@ from cli.context import CatalogOption, JsonOption, console, settings_with
 from cli.places import moment
 from cli.preview_output import preview_document, print_preview
 from metering.errors import PermanentError
-from rating_engine.preview import Consumed, Preview, Previewer
 from rating_engine.price_book.book import PriceBook
 from rating_engine.price_book.load import load_price_book
 from rating_engine.price_book.plan_fields import MOMENT, moment_us
+from rating_engine.price_book.preview import Consumed, Preview, Previewer
 
 Texts = list[str]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

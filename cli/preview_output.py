@@ -12,7 +12,7 @@ from metering.rfc3339 import written
 from rating_engine.bill import Bill
 from rating_engine.exact import charge_text, quantity_text
 from rating_engine.money import Money
-from rating_engine.preview import Preview, PreviewLine
+from rating_engine.price_book.preview import Preview, PreviewLine
 
 _SECOND_US = 1_000_000
 

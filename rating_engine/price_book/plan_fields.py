@@ -12,12 +12,18 @@ MOMENT = "a time like 2026-01-31T00:00:00Z, with an offset, from 1900 and before
 ZONE = "an IANA time zone like Europe/Berlin"
 #: 1900-01-01 and 9000-01-01 in Unix microseconds: calendars reckon beyond both ends.
 _FIRST_US, _LAST_US = -2_208_988_800_000_000, 221_845_392_000_000_000
+_GOT_MAX = 200
 ANCHOR = f"a whole number from 1 to {ANCHOR_DAY_MAX}"
 
 
 def shown(value: object) -> str:
     """A value as a fault shows it."""
     return "nothing" if value is None else f"{value!r} ({type(value).__name__})"
+
+
+def shortened(got: str) -> str:
+    """What came, at a length that can be read."""
+    return got if len(got) <= _GOT_MAX else f"{got[:_GOT_MAX]}..."
 
 
 def is_zone(name: str) -> bool:

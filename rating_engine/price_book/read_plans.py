@@ -2,6 +2,7 @@
 
 import pathlib
 from collections.abc import Mapping
+from operator import itemgetter
 from typing import NamedTuple
 
 from yaml.nodes import Node
@@ -19,6 +20,7 @@ from rating_engine.price_book.plan_fields import (
     read_key,
     read_moment,
     read_whole,
+    shortened,
     shown,
 )
 from rating_engine.price_book.shapes import PLAN, PLANS_FILE, VERSION, VERSION_MAX
@@ -37,7 +39,9 @@ class PlansRead(NamedTuple):
 
     def is_faulty(self, key: object) -> bool:
         """Whether faults were told of a plan `key`, so that it is not unknown."""
-        return key not in self.plans and (self.faulty is None or key in self.faulty)
+        if not isinstance(key, str) or key in self.plans:
+            return False
+        return self.faulty is None or key in self.faulty
 
 
 def read_plans(path: pathlib.Path, meters: Meters, *, told: list[str]) -> PlansRead:
@@ -74,10 +78,13 @@ def read_plans(path: pathlib.Path, meters: Meters, *, told: list[str]) -> PlansR
             plans.setdefault(plan.key, plan)
     else:
         faults.append(Fault((), "a mapping", shown(values)))
-    for at, fault in enumerate(faults):
-        line = lines.get(at) or line_at(root, fault.path)
+    placed = [
+        (lines.get(at) or line_at(root, fault.path), fault) for at, fault in enumerate(faults)
+    ]
+    for line, fault in sorted(placed, key=itemgetter(0)):
         place = path_text(fault.path) or "file"
-        told.append(f"{file.name}:{line}: {place}: expected {fault.expected}, got {fault.got}")
+        got = shortened(fault.got)
+        told.append(f"{file.name}:{line}: {place}: expected {fault.expected}, got {got}")
     return PlansRead(plans, frozenset(faulty))
 
 

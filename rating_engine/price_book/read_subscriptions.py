@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
+from rating_engine.price_book.plan_fields import shortened
 from rating_engine.price_book.read_plans import PlansRead
 from rating_engine.price_book.subscription import Columns, Subscriptions
 from rating_engine.price_book.subscription_check import RowCheck
@@ -32,7 +33,7 @@ class Faults:
         """Tell one, or only count it."""
         self.count += 1
         if self.count <= FAULTS_TOLD_MAX:
-            self._told.append(f"{place}: expected {expected}, got {got}")
+            self._told.append(f"{place}: expected {expected}, got {shortened(got)}")
 
     def close(self) -> None:
         """Say how many were not told."""

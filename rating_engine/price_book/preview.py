@@ -16,9 +16,9 @@ from rating_engine.billing_period import BillingPeriod
 from rating_engine.money import Money, rounded
 from rating_engine.price_book.book import PriceBook, PricedSpan, segments_around
 from rating_engine.price_book.plan import PriceVersion
+from rating_engine.price_book.run_rate import projected
 from rating_engine.price_book.subscription import Subscription
 from rating_engine.rater import Rated
-from rating_engine.run_rate import projected
 from rating_engine.split import SplitRater
 
 _SECOND_US = 1_000_000
