@@ -40,7 +40,7 @@ def check_command(*, catalog: CatalogOption = None, as_json: JsonOption = False)
         else:
             for fault in error.faults:
                 console.print(fault, markup=False)
-            stderr.print(f"{len(error.faults)} faults in {folder}", style="red", markup=False)
+            stderr.print(f"{folder} has faults; every one is told above", style="red", markup=False)
         raise typer.Exit(1) from None
     if as_json:
         _print_json({"holds": True, "faults": [], **_summary(book)})

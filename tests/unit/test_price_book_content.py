@@ -107,6 +107,19 @@ def test_the_order_of_charges_and_group_prices_means_nothing(tmp_path: Path) -> 
     assert "charges[requests].price.prices[region=us].price.unit_price" in names
 
 
+def test_the_stored_form_stays_as_it_is(tmp_path: Path) -> None:
+    """What was loaded years ago is compared with it: another form would refuse every catalog."""
+    found = version(tmp_path, PLANS, 1)
+    assert found.content == (
+        '{"key":"growth","currency":"USD","version":2,'
+        '"effective_from":"2026-04-16T00:00:00.000000Z","base_fee":"30","charges":['
+        '{"meter":"requests","allowance":"1000","price":{"model":"per_unit","unit_price":"0.002"}},'
+        '{"meter":"storage","price":{"model":"per_unit","unit_price":"1"}}]}'
+    )
+    assert found.content_hash == content_hash(found.content)
+    assert found.content_hash == "eaacd508ffec92e23ffbeabd27de3cef3b8a0c6be14212b520f2785bfb12c07c"
+
+
 def test_lists_of_texts_do_not_share_a_hash_by_joining() -> None:
     assert content_hash("ab", "c") != content_hash("a", "bc")
     assert content_hash() != content_hash("")

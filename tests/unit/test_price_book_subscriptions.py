@@ -9,10 +9,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from catalogs import SUBSCRIPTIONS, book, faults, microseconds, write
+from hypothesis import given
+from hypothesis import strategies as st
 
+from metering import rfc3339
 from rating_engine.billing_period import BillingCalendar
 from rating_engine.price_book.book import PriceBook
 from rating_engine.price_book.load import load_price_book
+from rating_engine.price_book.plan_fields import moment_us
 from rating_engine.price_book.read_subscriptions import FAULTS_TOLD_MAX
 from rating_engine.price_book.subscription import NEVER_US, Subscription
 
@@ -242,3 +246,17 @@ def test_of_very_many_faults_the_rest_is_counted(tmp_path: Path) -> None:
     found = faults(tmp_path, subscriptions_csv=as_csv(rows))
     assert len(found) == FAULTS_TOLD_MAX + 1
     assert found[-1] == "subscriptions: 7 more faults like these"
+
+
+@given(st.one_of(
+    st.datetimes(datetime(1900, 1, 1), datetime(8999, 12, 31)).map(  # noqa: DTZ001 - written as Z
+        lambda each: each.isoformat() + "Z"
+    ),
+    st.from_regex(r"[0-9]{4}-[0-3][0-9]-[0-3][0-9][Tt ][0-2][0-9]:[0-6][0-9]:[0-6][0-9]"
+                  r"(\.[0-9]{1,7})?(Z|z|[+-][0-2][0-9]:[0-6][0-9])", fullmatch=True),
+))  # fmt: skip
+def test_the_fast_way_to_read_a_time_agrees_with_the_other(text: str) -> None:
+    read = rfc3339.microseconds(text)
+    bounds = microseconds("1900-01-01"), microseconds("9000-01-01")
+    in_bounds = read is not None and bounds[0] <= read < bounds[1]
+    assert moment_us(text) == (read if in_bounds else None)
