@@ -111,7 +111,7 @@ def schema_command(
         Path | None, typer.Option("--out", help="Folder to write the files to; made if missing.")
     ] = None,
 ) -> None:
-    """Print the JSON Schemas of plans.yaml and subscriptions.yaml, or write them for an editor.
+    """Print the JSON Schemas of the catalog's files, or write them for an editor.
 
     Example: meterline catalog schema --out catalog/schema
     """

@@ -1,15 +1,18 @@
-"""JSON Schema of the price book's files, for editors; made from `shapes.py` and nothing else.
+"""JSON Schema of the catalog's files, for editors; made from their shapes and nothing else.
 
 Loading checks more than a schema can: sums, order, and what one file says about another.
 """
 
 import json
 
+from rating_engine.price_book.counted_shapes import COUNTED_FILES, COUNTED_SHAPES
 from rating_engine.price_book.shape import Field, Kind, Shape
 from rating_engine.price_book.shapes import PLANS_FILE, SHAPES, SUBSCRIPTIONS_FILE
 
 Schema = dict[str, object]
+FILES = (*COUNTED_FILES, PLANS_FILE, SUBSCRIPTIONS_FILE)
 
+_SHAPES = {**SHAPES, **COUNTED_SHAPES}
 _DRAFT = "http://json-schema.org/draft-07/schema#"
 _DECIMAL: Schema = {
     "anyOf": [
@@ -21,7 +24,7 @@ _DECIMAL: Schema = {
 
 def schemas() -> dict[str, Schema]:
     """Every schema by the name of its file in `catalog/schema/`."""
-    return {f"{file.name}.json": _file(file) for file in (PLANS_FILE, SUBSCRIPTIONS_FILE)}
+    return {f"{file.name}.json": _file(file) for file in FILES}
 
 
 def schema_text(schema: Schema) -> str:
@@ -44,8 +47,9 @@ def _collect(shape: Shape, used: dict[str, Schema]) -> None:
     for field in shape.fields:
         for name in field.of:
             if name not in used:
-                used[name] = _mapping(SHAPES[name])
-                _collect(SHAPES[name], used)
+                shape = _SHAPES[name]
+                used[name] = _mapping(shape)
+                _collect(shape, used)
 
 
 def _mapping(shape: Shape) -> Schema:
@@ -78,7 +82,7 @@ def _kind(field: Field) -> Schema:
         Kind.WHOLE: whole if field.high is None else {**whole, "maximum": field.high},
         Kind.FLAG: {"type": "boolean"},
         Kind.MOMENT: {"type": "string", "format": "date-time"},
-        Kind.TEXTS: {"type": "array", "items": text, "minItems": 1, "uniqueItems": True},
+        Kind.TEXTS: {"type": "array", "items": text, "minItems": field.low, "uniqueItems": True},
         Kind.TEXT_MAP: {"type": "object", "additionalProperties": text},
         Kind.SHAPE: {"allOf": references},
         Kind.SHAPES: {"type": "array", "items": (references or [{}])[0]},

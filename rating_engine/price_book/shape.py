@@ -27,7 +27,8 @@ class Kind(StrEnum):
 class Field:
     """One field: `says` is for people, `default` is what a missing one means.
 
-    `choices` and `pattern` belong to texts, `low` and `high` (both inclusive) to whole numbers,
+    `choices` and `pattern` belong to texts, `low` and `high` (both inclusive) to whole numbers
+    (and `low` to lists: how many texts there are at least),
     `of` names shapes. Of a list that means a set, `sorted_by` names what its members differ in.
     """
 

@@ -77,6 +77,7 @@ _PARTS = (
                 Kind.TEXTS,
                 "Dimensions in the meter's group_by.",
                 required=True,
+                low=1,
             ),
             Field(
                 "prices",

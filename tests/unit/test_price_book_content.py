@@ -8,15 +8,16 @@ from typing import Any
 
 import pytest
 import yaml
-from catalogs import PLANS, SUBSCRIPTIONS, book
+from catalogs import PLANS, SUBSCRIPTIONS, book, faults
 
 from metering.plan_version import StoredVersion
 from rating_engine.fields import Fields
 from rating_engine.models.table import MODELS, read_price
 from rating_engine.price_book.canonical import content_hash, differences
 from rating_engine.price_book.changes import ChangeKind, version_changes
+from rating_engine.price_book.counted_shapes import COUNTED_FILES, COUNTED_SHAPES
 from rating_engine.price_book.plan import PriceVersion
-from rating_engine.price_book.schema import schema_text, schemas
+from rating_engine.price_book.schema import FILES, schema_text, schemas
 from rating_engine.price_book.shapes import MODEL_NAMES, SHAPES
 from rating_engine.terms import read_charge
 
@@ -216,7 +217,7 @@ def test_published_schemas_are_current() -> None:
     assert published == current, "run: meterline catalog schema --out catalog/schema"
 
 
-@pytest.mark.parametrize("name", ["plans", "subscriptions"])
+@pytest.mark.parametrize("name", [file.name for file in FILES])
 def test_example_files_name_their_schema_and_fit_it(name: str) -> None:
     text = (CATALOG / f"{name}.yaml").read_text("utf-8")
     assert text.startswith(f"# yaml-language-server: $schema=schema/{name}.json\n")
@@ -246,6 +247,21 @@ def test_shapes_have_the_fields_that_readers_allow() -> None:
     found = Fields({"model": "dimensional", "dimensions": ["d"], "prices": [{"?": 1}]}, [])
     read_price(found)
     assert allowed(found) == set(SHAPES["group_price"].names)
+
+
+def test_shapes_have_the_fields_that_readers_of_what_is_counted_allow(tmp_path: Path) -> None:
+    texts = {
+        file.name: f"{file.name}:\n- {{'?': 1, match: {{'?': 1}}}}\n" for file in COUNTED_FILES
+    }
+    found = faults(tmp_path, **texts)
+    for file in COUNTED_FILES:
+        (shape,) = file.fields[0].of
+        place = f"{file.name}.yaml:2: {file.name}[0].?: expected one of "
+        (told,) = [each for each in found if each.startswith(place)]
+        names = told.removeprefix(place).removesuffix(", got '?'").split(", ")
+        assert set(names) == set(COUNTED_SHAPES[shape].names)
+    (told,) = [each for each in found if "suppressions[0].match.?" in each]
+    assert all(name in told for name in COUNTED_SHAPES["match"].names)
 
 
 def allowed(fields: Fields) -> set[str]:
