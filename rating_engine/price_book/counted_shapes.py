@@ -1,4 +1,4 @@
-"""The files that say what is counted, described for editors; `metering/catalog_load.py` reads them."""
+"""What is counted: shapes of those files for editors; `metering/catalog_load.py` reads them."""
 
 from metering.catalog import Aggregation
 from rating_engine.price_book.shape import Field, Kind, Shape
