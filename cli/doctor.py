@@ -13,9 +13,10 @@ from cli.checks.clickhouse import check_clickhouse
 from cli.checks.kafka import check_kafka
 from cli.checks.redis import check_dedup, check_redis
 from cli.checks.result import Check, Level, judged
-from cli.context import CatalogOption, JsonOption, catalog_of, console, settings_with
+from cli.context import CatalogOption, JsonOption, console, settings_with
 from metering.errors import MeterlineError, SettingsInvalid
 from metering.settings import Settings
+from rating_engine.price_book.load import load_price_book
 
 _STYLES = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "bold red"}
 
@@ -73,10 +74,14 @@ def _guarded(
 
 def _check_catalog(settings: Settings) -> list[Check]:
     try:
-        found = catalog_of(settings)
+        found = load_price_book(settings.catalog)
     except SettingsInvalid as error:
         return [judged("catalog", "files", fault, fail="mend the file") for fault in error.faults]
-    told = f"{len(found.meters)} meters, {len(found.bindings)} bindings, {found.content_hash[:12]}"
+    told = (
+        f"{len(found.catalog.meters)} meters, {len(found.catalog.bindings)} bindings, "
+        f"{len(found.plans)} plans, {len(found.subscriptions)} subscriptions, "
+        f"{found.content_hash[:12]}"
+    )
     return [judged("catalog", "files", told)]
 
 

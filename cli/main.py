@@ -11,10 +11,12 @@ import typer
 from rich.console import Console
 
 from cli.backfill import backfill_command
+from cli.catalog import app as catalog_app
 from cli.context import app_callback
 from cli.dedup import app as dedup_app
 from cli.doctor import doctor_command
 from cli.migrate import migrate_command
+from cli.preview import preview_command
 from cli.rejects import app as rejects_app
 from cli.rewind import rewind_command
 from cli.run import run_command
@@ -36,6 +38,8 @@ app.command("verify")(verify_command)
 app.command("rewind")(rewind_command)
 app.command("backfill")(backfill_command)
 app.command("doctor")(doctor_command)
+app.command("preview")(preview_command)
+app.add_typer(catalog_app, name="catalog")
 app.add_typer(rejects_app, name="rejects")
 app.add_typer(dedup_app, name="dedup")
 app.add_typer(stack_app, name="stack")

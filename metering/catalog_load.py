@@ -32,12 +32,21 @@ def load_catalog(folder: Path) -> Catalog:
     `file:line: field: expected ..., got ...`.
     """
     faults: list[str] = []
+    catalog = read_catalog(folder, faults)
+    if faults:
+        raise SettingsInvalid(faults)
+    return catalog
+
+
+def read_catalog(folder: Path, faults: list[str]) -> Catalog:
+    """Read the same files for somebody who reads others beside them.
+
+    Faults are appended to `faults`; with any, the catalog is for checking the other files only.
+    """
     meters = _meters(YamlFile.read(folder / "meters.yaml", faults, required=True))
     bindings = _bindings(YamlFile.read(folder / "bindings.yaml", faults))
     rules = _rules(YamlFile.read(folder / "suppressions.yaml", faults), meters)
     disregarded = _disregarded(YamlFile.read(folder / "disregarded.yaml", faults))
-    if faults:
-        raise SettingsInvalid(faults)
     return Catalog(meters, bindings, rules, disregarded)
 
 

@@ -13,6 +13,7 @@ import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from metering.rfc3339 import microseconds
+from metering.yaml_compose import compose
 
 _TAG = "tag:yaml.org,2002:"
 _TEXT_MAX = 256
@@ -33,7 +34,7 @@ class YamlFile:
         """Compose `path`; what is wrong is appended to `faults`, nothing is raised."""
         root: Node | None = None
         try:
-            root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+            root = compose(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             if required:
                 faults.append(f"{path}:1: file: expected to exist, got: no such file")

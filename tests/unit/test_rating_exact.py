@@ -50,7 +50,12 @@ def test_the_engine_holds_nothing_inexact() -> None:
         for path in files
         if (faults := list(inexact(path.read_text(encoding="utf-8"))))
     }
-    assert found == {}
+    # joining paths, and what Arrow calls a moment
+    assert {name: {each.split(": ")[1] for each in faults} for name, faults in found.items()} == {
+        "load.py": {"/"},
+        "read_subscriptions.py": {"/"},
+        "subscription_rows.py": {"timestamp"},
+    }
 
 
 @pytest.mark.parametrize(
@@ -68,11 +73,14 @@ def test_the_engine_asks_nothing_outside() -> None:
         *("calendar", "datetime", "zoneinfo"),
     }
     for path in PACKAGE.rglob("*.py"):
+        if path.is_relative_to(PACKAGE / "price_book"):
+            continue  # reads files, and uses the arithmetic
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             for name in names:
                 assert name in allowed | standard or name.startswith("rating_engine."), path
+                assert not name.startswith("rating_engine.price_book"), path
 
 
 @pytest.mark.parametrize("value", [1.0, 0.5, True, np.int64(1), np.float64(1), "1", None])

@@ -1,0 +1,104 @@
+"""Storing a price book: what changes is found, what rewrites the past refused or audited."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from metering.errors import PermanentError
+from metering.rfc3339 import written
+from rating_engine.price_book.book import PriceBook
+from rating_engine.price_book.changes import ChangeKind, VersionChange, version_changes
+from sinks.catalog_store import AuditEntry, CatalogLoad, CatalogStore
+
+EDITED = "price_version_edited"
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A change of a price version as it is shown."""
+
+    change: VersionChange
+
+    @property
+    def sentence(self) -> str:
+        """What happens; with every difference on a line of its own where one is edited."""
+        change = self.change
+        head = f"{change.plan} version {change.version}: {change.kind}"
+        if change.kind is not ChangeKind.CHANGED:
+            return f"{head}, effective {self.effective}"
+        return "\n".join((head, *(f"  {each}" for each in change.differences)))
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The same for programs."""
+        change = self.change
+        return {
+            "plan": change.plan,
+            "version": change.version,
+            "kind": str(change.kind),
+            "effective_from": self.effective,
+            "rewrites_past": change.rewrites_past,
+            "differences": [each._asdict() for each in change.differences],
+        }
+
+    @property
+    def effective(self) -> str:
+        """When it takes effect, or took."""
+        known = [each for each in (self.change.before, self.change.after) if each is not None]
+        return written(min(each.effective_us for each in known))
+
+
+class LoadRefused(PermanentError):
+    """What took effect would change; `refused` says what, and the text shows every difference."""
+
+    def __init__(self, refused: Sequence[Told]) -> None:
+        """At least one."""
+        lines = [f"{told.sentence}\n  took effect {told.effective}" for told in refused]
+        message = (
+            "expected price versions that took effect to stay as they were loaded, got\n"
+            + "\n".join(lines)
+            + "\nadd a new version with its own effective_from, or use --allow-edit --reason TEXT"
+        )
+        super().__init__(message)
+        self.refused = refused
+
+
+def load_versions(
+    store: CatalogStore, book: PriceBook, *, actor: str, edit_reason: str, now: datetime
+) -> list[Told]:
+    """Store what `book` changes; what was changed. Nothing to do stores nothing.
+
+    With an `edit_reason` versions that took effect may change; each is audited.
+    Raises `LoadRefused`, `DependencyDown`.
+    """
+    now_us = int(now.timestamp()) * 1_000_000
+    changes = version_changes(store.versions(), book.versions(), now_us=now_us)
+    edits = [change for change in changes if change.rewrites_past]
+    if edits and not edit_reason:
+        raise LoadRefused([Told(change) for change in edits])
+    if not changes and store.newest_hash() == book.content_hash:
+        return []
+    load = CatalogLoad(
+        catalog_hash=book.content_hash,
+        meters=len(book.catalog.meters),
+        plans=len(book.plans),
+        plan_versions=sum(1 for _ in book.versions()),
+        subscriptions=len(book.subscriptions),
+        actor=actor,
+        loaded_at=now,
+    )
+    audit = [
+        AuditEntry(
+            action=EDITED,
+            object=f"{change.plan}/{change.version}",
+            actor=actor,
+            reason=edit_reason,
+            before="" if change.before is None else change.before.content,
+            after="" if change.after is None else change.after.content,
+            recorded_at=now,
+        )
+        for change in edits
+    ]
+    store.store(load, [change.stored for change in changes], audit=audit)
+    return [Told(change) for change in changes]

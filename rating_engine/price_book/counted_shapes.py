@@ -1,0 +1,72 @@
+"""What is counted: shapes of those files for editors; `metering/catalog_load.py` reads them."""
+
+from metering.catalog import Aggregation
+from rating_engine.price_book.shape import Field, Kind, Shape
+from rating_engine.price_book.shapes import KEY_PATTERN
+
+_REASON = Field("reason", Kind.TEXT, "Why, for people.", required=True)
+_SUBJECT = Field("subject", Kind.TEXT, "A machine, a workspace, an asset.", required=True)
+_GLOBS = ("subject", "customer_id", "meter", "source")
+
+_METER = Shape(
+    "meter",
+    "What is counted. A key never changes its meaning: add a new one instead.",
+    (
+        Field("key", Kind.TEXT, "Its name, for good.", required=True, pattern=KEY_PATTERN),
+        Field("unit", Kind.TEXT, "What a quantity counts: request, GB.", required=True),
+        Field(
+            "aggregation",
+            Kind.TEXT,
+            "How the events of a window become one number.",
+            required=True,
+            choices=tuple(str(each) for each in Aggregation),
+        ),
+        Field("group_by", Kind.TEXTS, "Dimensions that split totals and prices."),
+        Field("allow_negative", Kind.FLAG, "Whether events may take back.", default=False),
+        Field("counted_dimension", Kind.TEXT, "Whose distinct values a unique_count counts."),
+    ),
+)
+_BINDING = Shape(
+    "binding",
+    "Whose a subject is.",
+    (
+        _SUBJECT,
+        Field("customer_id", Kind.TEXT, "Who pays.", required=True),
+        Field("from", Kind.MOMENT, "The first moment, inclusive.", required=True),
+        Field("until", Kind.MOMENT, "The end, exclusive; none where it goes on."),
+    ),
+)
+_MATCH = Shape(
+    "match",
+    "Globs; every one that is given has to match, and one has to be given.",
+    tuple(Field(name, Kind.TEXT, f"A glob of {name}, like test-*.") for name in _GLOBS),
+)
+_SUPPRESSION = Shape(
+    "suppression",
+    "Events that are dropped on purpose, counted by rule.",
+    (
+        Field("name", Kind.TEXT, "Its name; the globs, without one."),
+        Field("match", Kind.SHAPE, "Which events.", required=True, of=("match",)),
+        _REASON,
+    ),
+)
+_DISREGARDED = Shape(
+    "disregarded_subject",
+    "A subject whose events are kept as history and never billed.",
+    (_SUBJECT, _REASON),
+)
+
+
+def _file(name: str, says: str, *, of: Shape) -> Shape:
+    return Shape(name, says, (Field(name, Kind.SHAPES, says, required=True, of=(of.name,)),))
+
+
+COUNTED_SHAPES: dict[str, Shape] = {
+    shape.name: shape for shape in (_METER, _BINDING, _MATCH, _SUPPRESSION, _DISREGARDED)
+}
+COUNTED_FILES = (
+    _file("meters", "What is counted.", of=_METER),
+    _file("bindings", "Whose subjects are.", of=_BINDING),
+    _file("suppressions", "Events that are dropped.", of=_SUPPRESSION),
+    _file("disregarded", "Subjects that are not billed.", of=_DISREGARDED),
+)

@@ -1,0 +1,238 @@
+"""What usage would cost before it happens: included and overage, and what the period comes to.
+
+Pure: the price book, a moment and quantities come in. What was consumed so far is an argument, so
+that it may be given by a person or read from live totals. The charge of a preview is the same
+difference that the events would make, `charge(after) - charge(before)`, rounded once.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from metering.catalog import Aggregation, Meter
+from metering.errors import PermanentError
+from metering.rfc3339 import written
+from rating_engine.bill import Bill, GroupKey, bill
+from rating_engine.billing_period import BillingPeriod
+from rating_engine.money import Money, rounded
+from rating_engine.price_book.book import PriceBook, PricedSpan, segments_around
+from rating_engine.price_book.plan import PriceVersion
+from rating_engine.price_book.run_rate import projected
+from rating_engine.price_book.subscription import Subscription
+from rating_engine.rater import Rated
+from rating_engine.split import SplitRater
+
+_SECOND_US = 1_000_000
+
+#: By meter and group, in 10^-12 units.
+Quantities = Mapping[tuple[str, GroupKey], int]
+#: The same for each span of the period, in order.
+Consumed = Mapping[tuple[str, GroupKey], Sequence[int]]
+_NOTHING = Rated(0, 0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewLine:
+    """One meter and group. Quantities are 10^-12 units.
+
+    `rated` is what the usage adds; `so_far` the part of the period that it falls into, and the
+    whole meter's overage, with it. `included_left` is what then is still free. A meter that the
+    plan does not charge has `is_priced` False and costs nothing.
+    """
+
+    meter: str
+    group: GroupKey
+    quantity: int
+    rated: Rated
+    charge: Money
+    is_priced: bool
+    consumed: int
+    included_left: int
+    overage_so_far: int
+    period_charge: Money
+    projected_quantity: int | None
+    projected_charge: Money | None
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """All lines and their sum, and the period's bill with the usage, and projected.
+
+    `projected` goes on at the rate so far until the period (or the subscription) ends; None at its
+    first moment, when there is no rate.
+    """
+
+    customer_id: str
+    at_us: int
+    period: BillingPeriod
+    subscription: Subscription
+    version: PriceVersion
+    lines: tuple[PreviewLine, ...]
+    total: Money
+    period_bill: Bill
+    projected_bill: Bill | None
+
+
+class Previewer:
+    """Previews for one customer at one moment; reads its spans once."""
+
+    def __init__(self, book: PriceBook, customer_id: str, *, at_us: int) -> None:
+        """`at_us` is in Unix microseconds UTC.
+
+        Raises `PermanentError` for an unknown customer and one without a subscription then.
+        """
+        calendar = book.calendar_of(customer_id)
+        if calendar is None:
+            message = f"customer: expected one with a subscription, got {customer_id!r}"
+            raise PermanentError(message)
+        subscription = book.subscriptions.at(customer_id, at_us)
+        version = book.version_at(customer_id, at_us)
+        if subscription is None or version is None:
+            message = (
+                f"customer: expected a subscription of {customer_id!r} at {written(at_us)}, "
+                "got none at that time"
+            )
+            raise PermanentError(message)
+        self._at_us = at_us
+        self._meters = book.catalog.meters
+        self._subscription = subscription
+        self._version = version
+        self.period = calendar.period_of(at_us)
+        self.spans = book.spans(customer_id, self.period)
+        self._moment = at_us - self.period.start * _SECOND_US
+        self.span_at = next(
+            at for at, each in enumerate(self.spans)
+            if each.span.start <= self._moment < each.span.end
+        )  # fmt: skip
+
+    def consumed_now(self, quantities: Quantities) -> Consumed:
+        """Take `quantities` as consumed under the prices of the moment: what a person says."""
+        return {key: self._in_span(quantity) for key, quantity in quantities.items()}
+
+    def preview(self, consumed: Consumed, usage: Quantities) -> Preview:
+        """What `usage` costs after `consumed`. Meters are those of the catalog."""
+        keys = sorted({*consumed, *usage})
+        before = {key: list(consumed.get(key, self._in_span(0))) for key in keys}
+        after = {key: self._after(before[key], usage, key=key) for key in keys}
+        outlook = {
+            key: projected(
+                [each.span for each in self.spans],
+                quantities,
+                moment=self._moment,
+                aggregation=self._meters[key[0]].aggregation,
+            )
+            for key, quantities in after.items()
+        }
+        lines = tuple(
+            self._line(key, before[key], after=after[key], usage=usage, outlook=outlook[key])
+            for key in keys
+        )
+        spans = [each.span for each in self.spans]
+        length = self.period.length_us
+        known = {key: found for key, found in outlook.items() if found is not None}
+        nothing = Money(self._version.terms.currency, 0)
+        return Preview(
+            customer_id=self._subscription.customer_id,
+            at_us=self._at_us,
+            period=self.period,
+            subscription=self._subscription,
+            version=self._version,
+            lines=lines,
+            total=sum((line.charge for line in lines), nothing),
+            period_bill=bill(spans, after, period=length),
+            projected_bill=(
+                bill(spans, known, period=length) if len(known) == len(outlook) else None
+            ),
+        )
+
+    def _in_span(self, quantity: int) -> list[int]:
+        return [quantity if at == self.span_at else 0 for at in range(len(self.spans))]
+
+    def _after(
+        self, before: Sequence[int], usage: Quantities, *, key: tuple[str, GroupKey]
+    ) -> list[int]:
+        found = list(before)
+        if key in usage:
+            meter = self._meters[key[0]]
+            found[self.span_at] = combined(meter, found[self.span_at], units=usage[key])
+        return found
+
+    def _line(
+        self,
+        key: tuple[str, GroupKey],
+        before: Sequence[int],
+        *,
+        after: Sequence[int],
+        usage: Quantities,
+        outlook: Sequence[int] | None,
+    ) -> PreviewLine:
+        meter, group = key
+        rating = MeterRating(self.spans, meter, moment=self._moment, period=self.period)
+        old, new = rating.rate(before, group), rating.rate(after, group)
+        future = None if outlook is None else rating.rate(outlook, group)
+        rated = new.total.since(old.total)
+        terms = self._version.terms
+
+        def money(exact: int) -> Money:
+            return rounded(exact, terms.currency, rounding=terms.rounding)
+
+        return PreviewLine(
+            meter=meter,
+            group=group,
+            quantity=usage.get(key, 0),
+            rated=rated,
+            charge=money(rated.charge),
+            is_priced=rating.is_priced,
+            consumed=sum(before),
+            included_left=new.included_left,
+            overage_so_far=new.total.overage,
+            period_charge=money(new.total.charge),
+            projected_quantity=None if outlook is None else sum(outlook),
+            projected_charge=None if future is None else money(future.total.charge),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class MeterFigures:
+    """A meter over its part of the period; `included_left` at the moment of the preview."""
+
+    total: Rated
+    included_left: int
+
+
+class MeterRating:
+    """Rates one meter over the spans that are rated together with a moment."""
+
+    def __init__(
+        self, spans: tuple[PricedSpan, ...], meter: str, *, moment: int, period: BillingPeriod
+    ) -> None:
+        """`moment` is in microseconds since the period's start."""
+        self._segments, self._position = segments_around(spans, meter, moment=moment)
+        self._length = period.length_us
+        first = self._segments[0].start if self._segments else 0
+        self._offset = next((at for at, each in enumerate(spans) if each.span.start == first), 0)
+
+    @property
+    def is_priced(self) -> bool:
+        """Whether the plan charges the meter at that moment."""
+        return bool(self._segments)
+
+    def rate(self, quantities: Sequence[int], group: GroupKey) -> MeterFigures:
+        """Rate quantities (10^-12 units) of all spans of the period; nothing where not priced."""
+        if not self._segments:
+            return MeterFigures(_NOTHING._replace(quantity=sum(quantities)), 0)
+        rater = SplitRater(self._segments, self._length, group=dict(group))
+        own = quantities[self._offset : self._offset + len(self._segments)]
+        rated = rater.rate(own)
+        part = rater.part_of[self._position]
+        covered = rater.rater_of(part).terms.covered - rater.used_before(rated, part)
+        left = max(covered - rated[part].included, 0)
+        return MeterFigures(Rated(*(sum(column) for column in zip(*rated, strict=True))), left)
+
+
+def combined(meter: Meter, value: int, *, units: int) -> int:
+    """The value of a period after usage of `units` (10^-12), by the meter's aggregation."""
+    if meter.aggregation is Aggregation.MAX:
+        return max(value, units)
+    if meter.aggregation is Aggregation.LATEST:
+        return units
+    return value + units
