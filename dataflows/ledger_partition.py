@@ -101,6 +101,7 @@ class PartitionLedger:
             if stored is not None:
                 self._require_prefix(number, stored)
             self.table.restore_window(number, key.window_start, stored=stored, flush=flush)
+        self.is_crowded = True  # perhaps; it is found out when windows may be forgotten
 
     def _require_prefix(self, number: int, stored: StoredWindow) -> None:
         """A window must not hold events that its unit does not, or they count again."""

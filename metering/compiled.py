@@ -2,7 +2,8 @@
 
 For loops over the bytes of a batch that no vectorised library does. A compiled function takes and
 gives arrays and numbers only, and holds no lock while it runs. The result is kept on disk beside
-the source, so that only the first start after a change compiles.
+the source. It is current as far as a function's own file goes: after an upgrade, run
+`python -m dataflows.precompile`, which makes all of it anew.
 """
 
 from collections.abc import Callable
