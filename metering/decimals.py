@@ -1,7 +1,5 @@
 """Whole numbers of 10^-12 units to and from Arrow decimals, exactly and mostly without a loop."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -9,24 +7,6 @@ from numpy.typing import NDArray
 from metering.batch import QUANTITY_SCALE
 
 _WIDE = pa.decimal256(76, QUANTITY_SCALE)
-_WORDS = 4
-
-
-def decimal256_array(units: Sequence[int]) -> pa.Array:
-    """Decimal(76, 12) column of whole 10^-12 units; below 2^63 without a loop.
-
-    Raises `OverflowError` beyond 256 bits.
-    """
-    words = np.zeros((len(units), _WORDS), np.uint64)
-    try:
-        low = np.array(units, np.int64)
-    except OverflowError:
-        for at, value in enumerate(units):
-            words[at] = np.frombuffer(value.to_bytes(32, "little", signed=True), np.uint64)
-    else:
-        words[:, 0] = low.view(np.uint64)
-        words[:, 1:] = (low >> 63).view(np.uint64)[:, None]
-    return pa.Array.from_buffers(_WIDE, len(units), [None, pa.py_buffer(words.tobytes())])
 
 
 def decimal256_of_words(words: NDArray[np.uint64]) -> pa.Array:

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from metering.batch import EVENT_SCHEMA, EventBatch, RawBatch, Source
 from metering.catalog import Aggregation, Catalog, Meter
-from metering.decimals import decimal256_array
+from metering.decimals import decimal256_of_words
 from metering.rejection import Rejection, RejectionCode, Suppression
 
 STREAM = "usage:1"
@@ -238,7 +238,8 @@ def digest_of(event: Event) -> int:
 def _columns(events: list[Event]) -> pa.RecordBatch:
     n = len(events)
     texts = [""] * n
-    wide = decimal256_array([event.units for event in events])
+    words = b"".join(event.units.to_bytes(32, "little", signed=True) for event in events)
+    wide = decimal256_of_words(np.frombuffer(words, np.uint64).reshape(-1, 4))
     columns = [
         [event.identity for event in events], [event.customer for event in events],
         [event.meter for event in events], [event.group for event in events],
