@@ -120,7 +120,7 @@ class Backfill:
             before_step=before_step,
         )  # fmt: skip
         self._flusher = Flusher(
-            self._ledger, sink, now_ms, events_max=settings.flush_events_max,
+            self._ledger, sink, now_ms, rows_max=settings.flush_rows_max,
             wait_ms=self._wait_ms, is_current=self._is_current,
         )  # fmt: skip
         self._accountant = Accountant(

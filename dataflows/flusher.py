@@ -1,6 +1,6 @@
 """Gathers outcomes and hands them to the sink, one flush after the other, beside the dataflow.
 
-A flush is cut when enough events wait or the oldest waits long enough. It is written by one
+A flush is cut when enough rows wait or the oldest waits long enough. It is written by one
 background thread, so that waiting for ClickHouse overlaps with decoding; the next one is cut only
 when it is done, which holds the whole dataflow back while the sink is slow. What was cut leaves
 memory only when it is durable; an error surfaces at the next call and nothing is cut after it.
@@ -14,6 +14,9 @@ from dataflows.ledger import Ledger
 from dataflows.outcome import Outcome
 from metering.batch import Source
 from metering.flush import Flush, PartitionFlush
+
+#: Rows of events that take the memory of one of totals.
+_TOTALS_WEIGHT = 2
 
 
 class Sink(Protocol):
@@ -29,18 +32,19 @@ class Flusher:
 
     def __init__(
         self, ledger: Ledger, sink: Sink, clock_ms: Callable[[], int], *,
-        events_max: int, wait_ms: Callable[[], int], is_current: Callable[[Source], bool],
+        rows_max: int, wait_ms: Callable[[], int], is_current: Callable[[Source], bool],
         executor: Executor | None = None,
     ) -> None:  # fmt: skip
         """Gather for `sink`; `executor` writes, one flush at a time (a thread by default).
 
+        `rows_max` bounds what waits in memory: events, and totals, which count twice.
         `wait_ms` tells how long the oldest event may wait now, longer while catching up;
         `is_current` whether this worker still holds an assignment.
         """
         self._ledger = ledger
         self._sink = sink
         self._clock_ms = clock_ms
-        self._events_max = events_max
+        self._rows_max = rows_max
         self._wait_ms = wait_ms
         self._is_current = is_current
         self._parts: dict[Source, PartitionFlush] = {}
@@ -76,11 +80,12 @@ class Flusher:
 
     def poll(self) -> None:
         """Cut a flush if it is time. Raises what the last write raised."""
-        self._settle(wait=self._waiting >= self._events_max)
+        is_full = self._waiting + _TOTALS_WEIGHT * self._ledger.changed >= self._rows_max
+        self._settle(wait=is_full)
         if not self._waiting or self._writing is not None:
             return
         age_ms = self._clock_ms() - self._since_ms
-        if self._waiting >= self._events_max or age_ms >= self._wait_ms():
+        if is_full or age_ms >= self._wait_ms():
             self._cut()
 
     def drain(self) -> None:

@@ -114,6 +114,11 @@ class Ledger:
         self._partitions.pop((stream, partition), None)
 
     @property
+    def changed(self) -> int:
+        """Windows that the next cut will hold."""
+        return sum(part.table.changed for part in self._partitions.values())
+
+    @property
     def unit_count(self) -> int:
         """Units held."""
         return sum(len(part.table) for part in self._partitions.values())

@@ -74,6 +74,11 @@ class UnitTable:
         """Number of units."""
         return int(self._counts[_UNITS])
 
+    @property
+    def changed(self) -> int:
+        """Number of windows that changed since the last cut."""
+        return int(self._counts[_DIRTY])
+
     def customers(self, texts: pa.StringArray) -> NDArray[np.int32]:
         """Number of each customer; new ones get the next."""
         numbers = np.empty(len(texts), np.int32)
@@ -195,13 +200,12 @@ class UnitTable:
             (cells["high"] >> 63).view(np.uint64),
         )
         identities = np.stack([cells["first"], cells["second"]], axis=1).byteswap()
-        series = pa.array(units["series"])
         every = self._series.every
         return TotalColumns(
             customers=self._customer_texts(units["customer"]),
-            meters=pa.array([each.meter for each in every], pa.string()).take(series),
-            groups=pa.array([each.group for each in every], pa.string()).take(series),
-            aggregations=pa.array(HOW).take(pa.array(units["how"])),
+            meters=_coded(units["series"], [each.meter for each in every]),
+            groups=_coded(units["series"], [each.group for each in every]),
+            aggregations=_coded(units["how"], HOW),
             window_starts=cells["window"].copy(), quantities=words, events=cells["events"].copy(),
             late_events=cells["late"].astype(np.int64), first_us=cells["first_us"].copy(),
             last_us=cells["last_us"].copy(), last_identities=identities,
@@ -277,6 +281,10 @@ def _grown(held: NDArray[T], wanted: int) -> NDArray[T]:
 def _empty_slots(count: int) -> NDArray[np.int32]:
     """Room to find `count` of something, and some more."""
     return np.full(1 << max(3 * count - 1, 7).bit_length(), -1, np.int32)
+
+
+def _coded(codes: NDArray[T], texts: Sequence[str]) -> pa.DictionaryArray:
+    return pa.DictionaryArray.from_arrays(codes.astype(np.int32), pa.array(texts, pa.string()))
 
 
 def _put(to: np.void, value: int) -> None:

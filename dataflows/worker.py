@@ -115,7 +115,7 @@ class Worker:
         )  # fmt: skip
         watermarks = Watermarks(settings.allowed_lateness)
         self._flusher = Flusher(
-            self._ledger, self, now_ms, events_max=settings.flush_events_max,
+            self._ledger, self, now_ms, rows_max=settings.flush_rows_max,
             wait_ms=self._flush_wait_ms, is_current=is_current,
         )  # fmt: skip
         self._accountant = Accountant(

@@ -71,9 +71,9 @@ class TotalColumns:
     """
 
     customers: pa.StringArray
-    meters: pa.StringArray
-    groups: pa.StringArray
-    aggregations: pa.StringArray
+    meters: pa.DictionaryArray
+    groups: pa.DictionaryArray
+    aggregations: pa.DictionaryArray
     window_starts: NDArray[np.int64]
     quantities: NDArray[np.uint64]
     events: NDArray[np.int64]

@@ -89,6 +89,9 @@ def clickhouse_errors(doing: str) -> Iterator[None]:
         raise DependencyDown(msg) from error
 
 
+_END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"
+
+
 def insert_arrow(client: Client, table: str, rows: pa.Table) -> None:
     """Insert one block, durable when this returns.
 
@@ -109,10 +112,14 @@ def _arrow_stream(rows: pa.Table) -> Generator[Any, None, None]:
     One large body would be copied, and its pages touched, once more. A stream also cannot be sent
     again behind the caller's back.
     """
-    yield memoryview(rows.schema.serialize())
-    for batch in rows.to_batches():
+    rows = rows.unify_dictionaries()  # the head of the stream says them once for all batches
+    head = pa.BufferOutputStream()
+    with pa.ipc.new_stream(head, rows.schema) as writer:
+        writer.write_table(rows.slice(0, 1))
+    yield memoryview(head.getvalue())[: -len(_END_OF_STREAM)]
+    for batch in rows.slice(1).to_batches():
         yield memoryview(batch.serialize())
-    yield memoryview(b"\xff\xff\xff\xff\x00\x00\x00\x00")  # end of stream
+    yield memoryview(_END_OF_STREAM)
 
 
 def error_code(error: Exception) -> int | None:

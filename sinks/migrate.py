@@ -2,7 +2,8 @@
 
 A file that was applied is recorded with its checksum; an edited one is refused, since the tables
 it made would no longer be what it says. Files are rendered for one server, or with a cluster for
-Replicated tables (each file states its engines as `{engine:Name}`).
+Replicated tables (each file states its engines as `{engine:Name}`). What only some servers know is
+stated as `{known:setting = value}`, and left out elsewhere.
 """
 
 import hashlib
@@ -62,6 +63,7 @@ def migrate(settings: Settings) -> list[str]:
         )
     client = connect_clickhouse(settings)
     applied = _applied(client)
+    known_settings = _table_settings(client)
     done = []
     for migration in migrations(settings):
         known = applied.get(migration.name)
@@ -75,7 +77,7 @@ def migrate(settings: Settings) -> list[str]:
             raise SettingsInvalid([msg])
         with clickhouse_errors(f"applying {migration.name}"):
             for statement in migration.statements:
-                client.command(statement)
+                client.command(for_server(statement, known_settings))
             client.insert(
                 "migrations", [[migration.name, migration.checksum]],
                 column_names=["name", "checksum"], settings={"async_insert": 0},
@@ -90,6 +92,21 @@ def _applied(client: Client) -> dict[str, str]:
     with clickhouse_errors("reading which migrations were applied"):
         rows = client.query("SELECT name, checksum FROM migrations").result_rows
     return {str(name): str(checksum) for name, checksum in rows}
+
+
+def _table_settings(client: Client) -> set[str]:
+    with clickhouse_errors("reading which settings of tables there are"):
+        rows = client.query("SELECT name FROM system.merge_tree_settings").result_rows
+    return {str(name) for (name,) in rows}
+
+
+def for_server(statement: str, known: set[str]) -> str:
+    """The statement without the settings that the server does not know."""
+
+    def setting(match: re.Match[str]) -> str:
+        return f", {match.group(1)}" if match.group(1).split()[0] in known else ""
+
+    return re.sub(r"\{known:(.*?)\}", setting, statement)
 
 
 def _rendered(text: str, settings: Settings) -> str:

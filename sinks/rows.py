@@ -113,7 +113,7 @@ def _part_totals(part: PartitionFlush, rows: TotalColumns) -> pa.Table:
             "meter": rows.meters,
             "group": rows.groups,
             "window_start": pa.array(rows.window_starts.astype(np.uint32)),
-            "stream": pa.array([part.source.stream] * n, pa.string()),
+            "stream": _same(part.source.stream, n),
             "partition": pa.array(np.full(n, part.source.partition, np.uint32)),
             "aggregation": rows.aggregations,
             "quantity": decimal256_of_words(rows.quantities),
@@ -127,12 +127,17 @@ def _part_totals(part: PartitionFlush, rows: TotalColumns) -> pa.Table:
     )
 
 
+def _same(text: str, count: int) -> pa.DictionaryArray:
+    """`count` times the same text, which is sent once."""
+    return pa.DictionaryArray.from_arrays(np.zeros(count, np.int8), pa.array([text], pa.string()))
+
+
 def _joined(parts: Iterable[tuple[PartitionFlush, list[pa.RecordBatch]]]) -> pa.Table | None:
     tables = []
     for part, batches in parts:
         table = pa.Table.from_batches(batches)
         n = table.num_rows
-        table = table.append_column("stream", pa.array([part.source.stream] * n, pa.string()))
+        table = table.append_column("stream", _same(part.source.stream, n))
         partition = pa.array(np.full(n, part.source.partition, np.uint32))
         tables.append(table.append_column("partition", partition))
     return pa.concat_tables(tables) if tables else None

@@ -4,6 +4,8 @@
 -- of finance starts with them. The first writer wins: the version is the complement of the order
 -- (record time, partition, offset, index). By month of occurred_at, so that retention is a DROP.
 -- Written with LZ4, which costs least while rows are merged often, and packed tighter after a week.
+-- Merged ten parts at a time rather than five, and without statistics of every column, which
+-- take a sixth of the server's time and 10 bytes a row.
 CREATE TABLE IF NOT EXISTS {database}.usage_events
 (
     customer_id String,
@@ -39,7 +41,10 @@ ENGINE = {engine:Replacing}(version)
 PARTITION BY toYYYYMM(occurred_at)
 ORDER BY (customer_id, meter, identity)
 TTL toDateTime(record_time) + INTERVAL 7 DAY RECOMPRESS CODEC(ZSTD(3))
-SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1
+    {known:auto_statistics_types = ''}
+    {known:compute_exact_num_defaults_for_sparse_columns = 0}
+    {known:merge_selector_base = 10};
 
 -- What is known about a (customer, meter, group, window): absolute values per source partition.
 -- absorbed_offset is the last offset of the flush that wrote the row; as the version it makes a
@@ -65,7 +70,9 @@ CREATE TABLE IF NOT EXISTS {database}.usage_totals
 )
 ENGINE = {engine:Replacing}(absorbed_offset)
 ORDER BY (customer_id, meter, `group`, window_start, stream, partition)
-SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1
+    {known:auto_statistics_types = ''}
+    {known:compute_exact_num_defaults_for_sparse_columns = 0};
 
 -- What came again: a record of every duplicate, by coordinate, with the coordinate that owns the
 -- identity. Keyed by coordinate, so that a replay rewrites the same rows.

@@ -27,6 +27,10 @@ maxmemory {maxmemory}
 maxmemory-policy noeviction
 appendonly yes
 appendfsync everysec
+# An entry takes three times as much in the log as in a snapshot: by default every third of growth
+# would be followed by a rewrite of everything.
+auto-aof-rewrite-percentage 400
+auto-aof-rewrite-min-size 512mb
 save ""
 rdbcompression no
 hash-max-listpack-entries 512

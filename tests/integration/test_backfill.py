@@ -21,7 +21,7 @@ from counting import answer, count, environment, event, meterline, plant, produc
 from metering.settings import Settings
 
 _DIGITS = "12345678901234567890.123456789012"
-_MAX_ROWS = "METERLINE_BATCH_EVENTS_MAX", "METERLINE_FLUSH_EVENTS_MAX"
+_MAX_ROWS = "METERLINE_BATCH_EVENTS_MAX", "METERLINE_FLUSH_ROWS_MAX"
 _KILLED = """
 import os, signal, sys
 import dataflows.backfill as backfill

@@ -94,7 +94,7 @@ class Process:
         )  # fmt: skip
         wait_ms = rng.choice([lambda: 0, lambda: 2000])
         self.flusher = Flusher(
-            self.ledger, sink, lambda: turns.now_ms, events_max=rng.choice([1, 4, 10, 30]),
+            self.ledger, sink, lambda: turns.now_ms, rows_max=rng.choice([1, 4, 10, 30]),
             wait_ms=wait_ms, is_current=self._is_current, executor=self.writer,
         )  # fmt: skip
         self.accountant = Accountant(
