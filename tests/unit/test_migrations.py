@@ -7,7 +7,7 @@ _STATEMENT = "SETTINGS fsync = 1\n  {known:old = 10}\n  {known:new = ''}"
 
 def test_a_setting_that_the_server_does_not_know_is_left_out() -> None:
     assert for_server(_STATEMENT, {"old", "fsync"}).split() == [
-        *"SETTINGS fsync = 1".split(), *", old = 10".split()
+        *["SETTINGS", "fsync", "=", "1"], *[",", "old", "=", "10"]
     ]  # fmt: skip
 
 
