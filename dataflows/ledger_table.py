@@ -284,7 +284,10 @@ def _empty_slots(count: int) -> NDArray[np.int32]:
 
 
 def _coded(codes: NDArray[T], texts: Sequence[str]) -> pa.DictionaryArray:
-    return pa.DictionaryArray.from_arrays(codes.astype(np.int32), pa.array(texts, pa.string()))
+    """The text of each code; a dictionary must not name one twice."""
+    places = {text: at for at, text in enumerate(dict.fromkeys(texts))}
+    place_of = np.array([places[text] for text in texts], np.int32)
+    return pa.DictionaryArray.from_arrays(place_of[codes], pa.array(list(places), pa.string()))
 
 
 def _put(to: np.void, value: int) -> None:
