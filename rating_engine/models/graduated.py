@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from rating_engine.fields import Fields
-from rating_engine.models.model import Step, StepKind
+from rating_engine.models.model import CardRow, Step, StepKind
 from rating_engine.models.tiers import Tiers, borders, fee_at_zero, read_tiers, tier_at
 
 
@@ -63,3 +63,10 @@ class Graduated:
                 found.append(Step(StepKind.FLAT_FEE, tier.flat_fee, tier=number))
             low = high
         return tuple(found)
+
+    def card_rows(self) -> tuple[CardRow, ...]:
+        """Each tier's line, from where the tier begins."""
+        return tuple(
+            CardRow(low, offset + low * price, price)
+            for low, (offset, price) in zip((0, *self._borders), self._lines, strict=True)
+        )

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 Group = Mapping[str, str]
 
@@ -35,6 +35,24 @@ class Step:
     tier: int | None = None
 
 
+class CardRow(NamedTuple):
+    """A stretch of quantities with one formula: from `above` (exclusive) to the next row's.
+
+    A quantity x (10^-12 units) in it is charged, in 10^-24 of the currency's unit,
+
+        charge + unit_price * (x - above) + package_price * ceil((x - above) / package_units)
+
+    where both prices are what one 10^-12 unit and one whole package cost: `unit_price` in 10^-12,
+    `package_price` in 10^-24 of the currency's unit. `package_units` is 0 where there are none.
+    """
+
+    above: int
+    charge: int = 0
+    unit_price: int = 0
+    package_units: int = 0
+    package_price: int = 0
+
+
 class Model(Protocol):
     """Charges for one quantity, starting at nothing; one file each.
 
@@ -50,4 +68,11 @@ class Model(Protocol):
 
     def steps(self, units: int, /) -> tuple[Step, ...]:
         """The same charge as its addends, for people; none where nothing is charged."""
+        ...
+
+    def card_rows(self) -> tuple[CardRow, ...]:
+        """The same charge for every quantity above zero as formulas, for what is no Python.
+
+        Ascending, the first from 0 on, the last one open. What zero costs is `charge(0)`.
+        """
         ...

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from rating_engine.exact import ONE_PRICE, whole
 from rating_engine.fields import Fields
-from rating_engine.models.model import Step, StepKind
+from rating_engine.models.model import CardRow, Step, StepKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,3 +41,7 @@ class Package:
             return ()
         packages = -(-units // self.size)
         return (Step(StepKind.PACKAGES, self.charge(units), packages, self.price),)
+
+    def card_rows(self) -> tuple[CardRow, ...]:
+        """One row of packages."""
+        return (CardRow(0, package_units=self.size, package_price=self.price * ONE_PRICE),)

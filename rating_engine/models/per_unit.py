@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from rating_engine.exact import whole
 from rating_engine.fields import Fields
-from rating_engine.models.model import Step, StepKind
+from rating_engine.models.model import CardRow, Step, StepKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,3 +32,7 @@ class PerUnit:
         if not units:
             return ()
         return (Step(StepKind.UNITS, self.charge(units), units, self.unit_price),)
+
+    def card_rows(self) -> tuple[CardRow, ...]:
+        """One line through zero."""
+        return (CardRow(0, unit_price=self.unit_price),)

@@ -6,7 +6,7 @@ Where the fees of all tiers below are due as well, it is `graduated` with unit p
 from dataclasses import dataclass, field
 
 from rating_engine.fields import Fields
-from rating_engine.models.model import Step, StepKind
+from rating_engine.models.model import CardRow, Step, StepKind
 from rating_engine.models.tiers import Tiers, borders, fee_at_zero, read_tiers, tier_at
 
 
@@ -41,3 +41,10 @@ class Stairstep:
         fee = self.charge(units)
         at = tier_at(self._borders, units)
         return (Step(StepKind.FLAT_FEE, fee, units, tier=at + 1),) if fee else ()
+
+    def card_rows(self) -> tuple[CardRow, ...]:
+        """A fee for each tier."""
+        lows = (0, *self._borders)
+        return tuple(
+            CardRow(low, tier.flat_fee) for low, tier in zip(lows, self.tiers, strict=True)
+        )

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from rating_engine.fields import Fields
-from rating_engine.models.model import Step, StepKind
+from rating_engine.models.model import CardRow, Step, StepKind
 from rating_engine.models.tiers import Tiers, borders, fee_at_zero, read_tiers, tier_at
 
 
@@ -45,3 +45,10 @@ class Volume:
         if not tier.flat_fee:
             return steps
         return (*steps, Step(StepKind.FLAT_FEE, tier.flat_fee, tier=at + 1))
+
+    def card_rows(self) -> tuple[CardRow, ...]:
+        """Each tier's price for the units below it as well, and its fee."""
+        return tuple(
+            CardRow(low, tier.flat_fee + low * tier.unit_price, tier.unit_price)
+            for low, tier in zip((0, *self._borders), self.tiers, strict=True)
+        )
