@@ -61,12 +61,14 @@ PURE = (
     "dataflows/flusher.py",
     "dataflows/ledger*.py",
     "dataflows/outcome.py",
+    "dataflows/rate_cards.py",
     "dataflows/resume.py",
     "dataflows/watermark.py",
+    "dataflows/wide_words.py",
 )
 #: Where a quantity passes, so that no float may.
 EXACT = ("metering/*.py", "rating_engine/*.py", "dataflows/ledger*.py", "dataflows/outcome.py",
-         "sinks/rows.py")  # fmt: skip
+         "dataflows/rate_cards.py", "dataflows/wide_words.py", "sinks/rows.py")  # fmt: skip
 #: Bounds of histograms are floats, and the only ones.
 INEXACT = ("metering/metrics.py",)
 PRINTERS = ("cli", "loadtest", "tests")
