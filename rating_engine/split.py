@@ -61,7 +61,8 @@ class SplitRater:
         """`segments` follow each other without a gap; `period` is its length in microseconds.
 
         Where a subscription begins or ends within the period, so do they. `aggregation` is the
-        meter's. `part_of` says which part each segment belongs to. Raises `ValueError` for a gap, an overlap or none at all.
+        meter's. `part_of` says which part each segment belongs to. Raises `ValueError` for a gap,
+        an overlap or none at all.
         """
         if not segments or any(low.end != high.start for low, high in pairwise(segments)):
             message = f"segments: expected one or more, each from where the last ends: {segments}"

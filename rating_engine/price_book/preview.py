@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from metering.catalog import Aggregation
 from metering.errors import PermanentError
 from metering.rfc3339 import written
-from rating_engine.bill import Bill, GroupKey, bill
+from rating_engine.bill import Bill, bill
 from rating_engine.billing_period import BillingPeriod
 from rating_engine.combine import Quantity, combined
 from rating_engine.money import Money, rounded
+from rating_engine.period_rater import GroupKey
 from rating_engine.price_book.book import PriceBook, PricedSpan, segments_around
 from rating_engine.price_book.plan import PriceVersion
 from rating_engine.price_book.run_rate import projected

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from metering.catalog import Aggregation
-from rating_engine.bill import Span
 from rating_engine.combine import Quantity
+from rating_engine.period_rater import Span
 
 _LEVELS = (Aggregation.MAX, Aggregation.LATEST)
 

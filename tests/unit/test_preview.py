@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from cli.main import main
 from metering.catalog import Aggregation
-from rating_engine.bill import Span, bill
+from rating_engine.bill import bill
 from rating_engine.currency import currency
 from rating_engine.exact import ONE_UNIT
+from rating_engine.period_rater import Span
 from rating_engine.price_book.book import PriceBook
 from rating_engine.price_book.preview import Preview, Previewer
 from rating_engine.price_book.run_rate import projected

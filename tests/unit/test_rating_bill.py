@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 
 from metering.catalog import Aggregation
 from metering.quantity import units
-from rating_engine.bill import Bill, GroupKey, Span, Usage, bill
+from rating_engine.bill import Bill, Usage, bill
 from rating_engine.currency import currency
 from rating_engine.exact import ONE_CHARGE
 from rating_engine.models.table import price_of
 from rating_engine.money import CurrencyMismatch, Rounding
+from rating_engine.period_rater import GroupKey, Span
 from rating_engine.terms import ChargeTerms, CommitBucket, PlanTerms
 
 USD = currency("USD")
