@@ -94,6 +94,7 @@ class Previewer:
                 "got none at that time"
             )
             raise PermanentError(message)
+        self.customer_id = customer_id
         self._at_us = at_us
         self._meters = book.catalog.meters
         self._subscription = subscription
@@ -131,7 +132,7 @@ class Previewer:
         known = {key: found for key, found in outlook.items() if found is not None}
         nothing = Money(self._version.terms.currency, 0)
         return Preview(
-            customer_id=self._subscription.customer_id,
+            customer_id=self.customer_id,
             at_us=self._at_us,
             period=self.period,
             subscription=self._subscription,
