@@ -258,6 +258,20 @@ def test_what_differs_is_told_with_exit_1(charged: Charged) -> None:
     assert (stored["difference"], stored["events_stored"]) == ("4.5", 3)
 
 
+def test_an_event_that_was_written_in_two_months_is_in_that_of_its_first_writer(
+    charged: Charged,
+) -> None:
+    plant(
+        charged.settings,
+        "INSERT INTO usage_events SELECT * REPLACE (occurred_at - INTERVAL 1 MONTH AS occurred_at, "
+        "record_time - INTERVAL 1 SECOND AS record_time) FROM usage_events FINAL "
+        "WHERE meter = 'credits' AND customer_id = 'carries' AND quantity = 10",
+    )
+    found = _explained(charged, "carries", "credits")["charges"][0]
+    assert found["quantities"] == ["-4.5", "-20"]
+    assert [each["quantity"] for each in found["events_shown"]] == ["-4.5", "-20"]
+
+
 def test_events_are_shown_as_far_as_asked(charged: Charged) -> None:
     found = _explained(charged, "carries", "documents", "--events", "1")
     (charge,) = found["charges"]
@@ -297,7 +311,7 @@ def test_a_preview_goes_on_from_live_totals(charged: Charged) -> None:
     assert [each["consumed"] for each in idle["lines"]] == ["0"]
 
 
-def test_case_13_rerating_is_the_difference_of_both_bills(charged: Charged) -> None:
+def test_rerating_is_the_difference_of_both_bills(charged: Charged) -> None:
     settings = charged.settings
     asked = ("rerate", "--period", PERIOD, "--catalog", str(charged.proposal), "--dry-run")
     found = answer(settings, *asked)
