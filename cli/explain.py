@@ -58,7 +58,7 @@ def explain_command(
     name = PeriodName.read(period)
     known = _known(book, meter)
     found = _explained(
-        settings, book, customer, meter=known, name=name,
+        settings, book, customer=customer, meter=known, name=name,
         asked=(_group(known, group or []), events),
     )  # fmt: skip
     if as_json:
@@ -71,7 +71,7 @@ def explain_command(
 
 
 def _explained(
-    settings: Settings, book: PriceBook, customer: str, *, meter: Meter, name: PeriodName,
+    settings: Settings, book: PriceBook, *, customer: str, meter: Meter, name: PeriodName,
     asked: tuple[GroupKey | None, int],
 ) -> Explanation:  # fmt: skip
     group, shown_max = asked
@@ -100,6 +100,9 @@ def _group(meter: Meter, texts: list[str]) -> GroupKey | None:
     unknown = sorted(values.keys() - set(meter.group_by))
     if unknown:
         known = ", ".join(meter.group_by) or "none"
-        msg = f"--group: expected a dimension in group_by of {meter.key} ({known}), got {unknown[0]!r}"
+        msg = (
+            f"--group: expected a dimension in group_by of {meter.key} ({known}), "
+            f"got {unknown[0]!r}"
+        )
         raise PermanentError(msg)
     return tuple(pair for pair in group_of(meter, values) if pair[1]) if texts else None

@@ -63,7 +63,7 @@ def rerate_command(
         raise PermanentError(msg)
     settings = settings_with(current_catalog)
     old, new = load_price_book(settings.catalog), load_price_book(catalog)
-    customers = _customers(old, new, customer or [])
+    customers = _customers(old, new, asked=customer or [])
     client = connect_clickhouse(settings, answer_s=_ANSWER_S)
     try:
         rerating = Rerating(Biller(client, old), Biller(client, new))
@@ -79,7 +79,7 @@ def rerate_command(
         client.close()
 
 
-def _customers(old: PriceBook, new: PriceBook, asked: list[str]) -> Iterator[str]:
+def _customers(old: PriceBook, new: PriceBook, *, asked: list[str]) -> Iterator[str]:
     for each in asked:
         if each not in old.subscriptions and each not in new.subscriptions:
             msg = f"--customer: expected one with a subscription in either catalog, got {each!r}"
