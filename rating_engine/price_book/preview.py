@@ -15,13 +15,12 @@ from rating_engine.bill import Bill, bill
 from rating_engine.billing_period import BillingPeriod
 from rating_engine.combine import Quantity, combined
 from rating_engine.money import Money, rounded
-from rating_engine.period_rater import GroupKey
-from rating_engine.price_book.book import PriceBook, PricedSpan, segments_around
+from rating_engine.period_rater import GroupKey, PeriodRater
+from rating_engine.price_book.book import PriceBook, PricedSpan
 from rating_engine.price_book.plan import PriceVersion
 from rating_engine.price_book.run_rate import projected
 from rating_engine.price_book.subscription import Subscription
 from rating_engine.rater import Rated
-from rating_engine.split import SplitRater
 
 _SECOND_US = 1_000_000
 
@@ -29,15 +28,14 @@ _SECOND_US = 1_000_000
 Quantities = Mapping[tuple[str, GroupKey], int]
 #: The same for each span of the period, in order; None where nothing occurred.
 Consumed = Mapping[tuple[str, GroupKey], Sequence[Quantity]]
-_NOTHING = Rated(0, 0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class PreviewLine:
     """One meter and group. Quantities are 10^-12 units.
 
-    `rated` is what the usage adds; `so_far` the part of the period that it falls into, and the
-    whole meter's overage, with it. `included_left` is what then is still free. A meter that the
+    `rated` is what the usage adds, `charge` that difference, rounded. With it: `included_left` is
+    what is still free, `period_charge` the sum of the meter's lines on the bill. A meter that the
     plan does not charge has `is_priced` False and costs nothing.
     """
 
@@ -176,18 +174,19 @@ class Previewer:
         aggregation = self._meters[meter].aggregation
         rating = MeterRating(
             self.spans,
-            meter,
-            moment=self._moment,
+            key,
+            span_at=self.span_at,
             period=self.period,
             aggregation=aggregation,
         )
-        old, new = rating.rate(before, group), rating.rate(after, group)
-        future = None if outlook is None else rating.rate(outlook, group)
+        old, new = rating.rate(before), rating.rate(after)
+        future = None if outlook is None else rating.rate(outlook)
         rated = new.total.since(old.total)
         terms = self._version.terms
 
-        def money(exact: int) -> Money:
-            return rounded(exact, terms.currency, rounding=terms.rounding)
+        def money(*charges: int) -> Money:
+            amounts = (rounded(each, terms.currency, rounding=terms.rounding) for each in charges)
+            return sum(amounts, Money(terms.currency, 0))
 
         return PreviewLine(
             meter=meter,
@@ -199,55 +198,55 @@ class Previewer:
             consumed=combined(before, aggregation) or 0,
             included_left=new.included_left,
             overage_so_far=new.total.overage,
-            period_charge=money(new.total.charge),
+            period_charge=money(*new.charges),
             projected_quantity=None if outlook is None else combined(outlook, aggregation) or 0,
-            projected_charge=None if future is None else money(future.total.charge),
+            projected_charge=None if future is None else money(*future.charges),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class MeterFigures:
-    """A meter over its part of the period; `included_left` at the moment of the preview."""
+    """A meter over the period; `included_left` in the part that holds the moment of the preview.
+
+    `charges` (10^-24) are those of the parts: each is a line of the bill, rounded by itself.
+    """
 
     total: Rated
     included_left: int
+    charges: tuple[int, ...]
 
 
 class MeterRating:
-    """Rates one meter over the spans that are rated together with a moment."""
+    """Rates one meter over the spans of a period, as the bill does."""
 
     def __init__(
         self,
         spans: tuple[PricedSpan, ...],
-        meter: str,
+        key: tuple[str, GroupKey],
         *,
-        moment: int,
+        span_at: int,
         period: BillingPeriod,
         aggregation: Aggregation,
     ) -> None:
-        """`moment` is in microseconds since the period's start."""
-        self._segments, self._position = segments_around(spans, meter, moment=moment)
-        self._length = period.length_us
-        self._aggregation = aggregation
-        first = self._segments[0].start if self._segments else 0
-        self._offset = next((at for at, each in enumerate(spans) if each.span.start == first), 0)
-
-    @property
-    def is_priced(self) -> bool:
-        """Whether the plan charges the meter at that moment."""
-        return bool(self._segments)
-
-    def rate(self, quantities: Sequence[Quantity], group: GroupKey) -> MeterFigures:
-        """Rate quantities (10^-12 units) of all spans of the period; nothing where not priced."""
-        if not self._segments:
-            unpriced = combined(quantities, self._aggregation) or 0
-            return MeterFigures(_NOTHING._replace(quantity=unpriced), 0)
-        rater = SplitRater(
-            self._segments, self._length, group=dict(group), aggregation=self._aggregation
+        """`span_at` is the position of the span that holds the moment of the preview."""
+        meter, group = key
+        self.is_priced = meter in spans[span_at].span.charges
+        self._span_at = span_at
+        self._rater = PeriodRater(
+            [each.span for each in spans],
+            meter,
+            period=period.length_us,
+            group=group,
+            aggregation=aggregation,
         )
-        own = quantities[self._offset : self._offset + len(self._segments)]
-        rated = rater.rate(own)
-        part = rater.part_of[self._position]
-        covered = rater.rater_of(part).terms.covered - rater.used_before(rated, part)
-        left = max(covered - rated[part].included, 0)
-        return MeterFigures(Rated(*(sum(column) for column in zip(*rated, strict=True))), left)
+
+    def rate(self, quantities: Sequence[Quantity]) -> MeterFigures:
+        """Rate quantities (10^-12 units) of all spans; what is not charged costs nothing."""
+        parts = self._rater.rate(quantities)
+        left = 0
+        for spans, rated, rater, used_before in parts:
+            if spans[0] <= self._span_at <= spans[1]:
+                left = max(rater.terms.covered - used_before - rated.included, 0)
+        return MeterFigures(
+            self._rater.total(quantities), left, tuple(part.rated.charge for part in parts)
+        )
