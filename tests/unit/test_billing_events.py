@@ -9,19 +9,20 @@ from catalogs import book, microseconds
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from billing.bills import chunks, customers_of
+from billing.bills import CustomerBill, chunks, customers_of
 from billing.event_charges import EventCharges
 from billing.events import RawEvent, StoredRating
 from billing.explanation import ExplainedCharge, explained
 from billing.group_text import group_key
-from billing.rerate import customers_of_both
-from billing.usage import borders_of
+from billing.rerate import compared, customers_of_both
+from billing.usage import SpanUsage, borders_of
 from metering.catalog import Aggregation
+from rating_engine.bill import bill
 from rating_engine.billing_period import BillingPeriod
 from rating_engine.combine import Quantity, combined
 from rating_engine.exact import ONE_UNIT, charge_text
 from rating_engine.period_rater import PeriodRater
-from rating_engine.price_book.book import PricedSpan
+from rating_engine.price_book.book import PriceBook, PricedSpan
 from sinks.rejects import Coordinate
 
 PLANS = """plans:
@@ -212,3 +213,41 @@ def test_every_customer_is_billed_once_and_in_order(tmp_path: Path) -> None:
     assert list(customers_of(old)) == ["a", "b", "c"]
     assert list(customers_of_both(old, new)) == ["a", "b", "c"]
     assert list(chunks(customers_of(old), 2)) == [["a", "b"], ["c"]]
+
+
+def _billed(known: PriceBook, used: int) -> CustomerBill:
+    calendar = known.calendar_of("a")
+    assert calendar is not None
+    period = calendar.period_of(START)
+    found = known.spans("a", period)
+    usage: SpanUsage = {("requests", ()): [used * ONE_UNIT, *[None] * (len(found) - 1)]}
+    due = bill([each.span for each in found], usage, period=period.length_us)
+    return CustomerBill("a", period, found, usage, due)
+
+
+def test_old_and_new_stand_beside_each_other_by_currency(tmp_path: Path) -> None:
+    texts = [PLANS.format(prorate="true"), PLANS.format(prorate="false").replace("0.1", "0.4")]
+    texts.append(texts[0].replace("USD", "EUR"))
+    books = []
+    for at, text in enumerate(texts):
+        (tmp_path / str(at)).mkdir()
+        books.append(book(tmp_path / str(at), plans=text, subscriptions=SUBSCRIPTIONS))
+    old, new, euro = (_billed(each, 2000) for each in books)
+
+    def told(before: CustomerBill | None, after: CustomerBill | None) -> list[tuple[str, str, str]]:
+        return [
+            (each.old.currency.code, str(each.old), str(each.new))
+            for each in compared("a", before, new=after)
+        ]
+
+    def due(found: CustomerBill) -> str:
+        return str(found.bill.total)
+
+    assert told(old, new) == [("USD", due(old), due(new))]
+    assert due(old) != due(new)
+    assert told(old, euro) == [("EUR", "0.00", due(euro)), ("USD", due(old), "0.00")]
+    assert told(None, new) == [("USD", "0.00", due(new))]
+    assert told(new, None) == [("USD", due(new), "0.00")]
+    assert told(None, None) == []
+    (same,) = compared("a", old, new=old)
+    assert str(same.change) == "0.00"
