@@ -6,7 +6,7 @@ from metering.catalog import Meter
 from metering.errors import PermanentError
 from metering.quantity import units
 from metering.rejection import RejectionCode
-from rating_engine.bill import GroupKey
+from rating_engine.period_rater import GroupKey
 
 
 def quantities(texts: Sequence[str], meters: Mapping[str, Meter], *, option: str) -> dict[str, int]:

@@ -15,9 +15,11 @@ from cli.catalog import app as catalog_app
 from cli.context import app_callback
 from cli.dedup import app as dedup_app
 from cli.doctor import doctor_command
+from cli.explain import explain_command
 from cli.migrate import migrate_command
 from cli.preview import preview_command
 from cli.rejects import app as rejects_app
+from cli.rerate import rerate_command
 from cli.rewind import rewind_command
 from cli.run import run_command
 from cli.verify import verify_command
@@ -39,6 +41,8 @@ app.command("rewind")(rewind_command)
 app.command("backfill")(backfill_command)
 app.command("doctor")(doctor_command)
 app.command("preview")(preview_command)
+app.command("explain")(explain_command)
+app.command("rerate")(rerate_command)
 app.add_typer(catalog_app, name="catalog")
 app.add_typer(rejects_app, name="rejects")
 app.add_typer(dedup_app, name="dedup")

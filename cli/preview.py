@@ -9,6 +9,7 @@ import typer
 
 from cli.amounts import group_of, group_values, quantities
 from cli.context import CatalogOption, JsonOption, console, settings_with
+from cli.live_totals import LiveTotals
 from cli.places import moment
 from cli.preview_output import preview_document, print_preview
 from metering.errors import PermanentError
@@ -44,30 +45,30 @@ def preview_command(
 ) -> None:
     """What would this usage cost? Included, overage and charge; what is left; the projection.
 
-    With --consumed no server is needed: it says what the billing period has used so far, and
-    meters that it does not name have used nothing.
+    What the billing period has used so far comes from live totals, with the moment that they are
+    complete to. With --consumed no server is needed: it says so instead, and meters that it does
+    not name have used nothing.
 
-    Exit codes: 0 done; 2 an unknown customer, meter or group, or a number that is none.
+    Exit codes: 0 done; 2 an unknown customer, meter or group, or a number that is none;
+    75 ClickHouse does not answer.
 
     Example: meterline preview --customer org_123 --consumed api_requests=249500
     --usage api_requests=1000
     """
-    book = load_price_book(settings_with(catalog).catalog)
+    settings = settings_with(catalog)
+    book = load_price_book(settings.catalog)
     at_us = _moment_us(at, datetime.now(UTC))
-    if not consumed:
-        msg = (
-            "--consumed: expected METER=QUANTITY, what the period has used so far "
-            "(api_requests=0 for nothing), got none"
-        )
-        raise PermanentError(msg)
+    live = None if consumed else LiveTotals(settings, book)
     found = preview_of(
         book, customer, at_us=at_us, usage=usage or (), group=group or (),
-        totals=given_totals(book, consumed, group=group or ()),
+        totals=live or given_totals(book, consumed or (), group=group or ()),
     )  # fmt: skip
+    complete_to_ms = None if live is None else live.complete_to_ms
     if as_json:
-        console.print_json(orjson.dumps(preview_document(found, book.content_hash)).decode())
+        document = preview_document(found, book.content_hash, complete_to_ms=complete_to_ms)
+        console.print_json(orjson.dumps(document).decode())
     else:
-        print_preview(found, book.catalog.meters)
+        print_preview(found, book.catalog.meters, complete_to_ms=complete_to_ms)
 
 
 def preview_of(

@@ -7,6 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from cli.context import console
+from cli.explain_document import complete_to
 from metering.catalog import Meter
 from metering.rfc3339 import written
 from rating_engine.bill import Bill
@@ -17,8 +18,13 @@ from rating_engine.price_book.preview import Preview, PreviewLine
 _SECOND_US = 1_000_000
 
 
-def preview_document(found: Preview, catalog_hash: str) -> dict[str, Any]:
-    """The preview for programs; every quantity and amount is text."""
+def preview_document(
+    found: Preview, catalog_hash: str, *, complete_to_ms: int | None
+) -> dict[str, Any]:
+    """The preview for programs; every quantity and amount is text.
+
+    `complete_to_ms` is that of the live totals it is based on; None where a person said them.
+    """
     return {
         "customer_id": found.customer_id,
         "currency": found.total.currency.code,
@@ -32,11 +38,15 @@ def preview_document(found: Preview, catalog_hash: str) -> dict[str, Any]:
         "total": str(found.total),
         "period_so_far": _bill(found.period_bill),
         "projected": None if found.projected_bill is None else _bill(found.projected_bill),
+        "consumed_from": "consumed" if complete_to_ms is None else "live_totals",
+        "complete_to": complete_to(complete_to_ms or 0),
         "catalog_hash": catalog_hash,
     }
 
 
-def print_preview(found: Preview, meters: Mapping[str, Meter]) -> None:
+def print_preview(
+    found: Preview, meters: Mapping[str, Meter], *, complete_to_ms: int | None
+) -> None:
     """The preview for people."""
     code = found.total.currency.code
     version = found.version
@@ -65,6 +75,9 @@ def print_preview(found: Preview, meters: Mapping[str, Meter]) -> None:
         f"this usage {found.total} {code}; the period so far {found.period_bill.total} {code}, "
         f"projected {_or_dash(projection)} {code}, fees of the plan included"
     )
+    if complete_to_ms is not None:
+        told = complete_to(complete_to_ms) or "no moment yet: nothing was counted"
+        console.print(f"used so far is what live totals say, which are complete to {told}")
 
 
 def _line(line: PreviewLine, found: Preview) -> dict[str, Any]:

@@ -13,15 +13,13 @@ from functools import reduce
 from itertools import groupby, pairwise
 from operator import add, attrgetter
 
+from metering.catalog import Aggregation
+from rating_engine.combine import Quantity
 from rating_engine.exact import whole
 from rating_engine.money import CurrencyMismatch, Money, rounded
+from rating_engine.period_rater import GroupKey, PeriodRater, Span
 from rating_engine.proration import Share
 from rating_engine.rater import CommitUse, Rated
-from rating_engine.split import Segment, SplitRater
-from rating_engine.terms import ChargeTerms, PlanTerms
-
-#: A group's values as pairs, sorted by dimension; () where a meter has no groups.
-GroupKey = tuple[tuple[str, str], ...]
 
 
 class LineKind(StrEnum):
@@ -30,19 +28,6 @@ class LineKind(StrEnum):
     CHARGE = "charge"
     TRUE_UP = "true_up"
     BASE_FEE = "base_fee"
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """A plan's version from `start` (inclusive) to `end` (exclusive), microseconds into the period.
-
-    `charges` is by meter; a meter that is not in it is not charged.
-    """
-
-    start: int
-    end: int
-    plan: PlanTerms
-    charges: Mapping[str, ChargeTerms]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +63,22 @@ class Bill:
     unpriced: tuple[tuple[str, GroupKey, int, int], ...]
 
 
-Usage = Mapping[tuple[str, GroupKey], Sequence[int]]
+Usage = Mapping[tuple[str, GroupKey], Sequence[Quantity]]
+#: By meter; one that is not in it adds up.
+Aggregations = Mapping[str, Aggregation]
+_ALL_ADD_UP: Aggregations = {}
 
 
-def bill(spans: Sequence[Span], usage: Usage, *, period: int) -> Bill:
+def bill(
+    spans: Sequence[Span], usage: Usage, *, period: int, aggregations: Aggregations = _ALL_ADD_UP
+) -> Bill:
     """Work out the lines of a billing period of `period` microseconds.
 
     `usage` is, for each meter and group, the quantity (10^-12 units) that occurred in each of
-    `spans`, in their order. A meter that was not used is charged where something is due for
-    nothing. Lines come by meter, group and time, whatever the order of `usage`.
+    `spans`, in their order; None where nothing did. `aggregations` says which meters are levels:
+    where a change changed nothing for a meter, its quantities become one accordingly.
+    A meter that was not used is charged where something is due for nothing. Lines come by meter,
+    group and time, whatever the order of `usage`.
     Raises `CurrencyMismatch` where the plans of `spans` differ in currency or rounding, and
     `ValueError` for spans with a gap between them.
     """
@@ -102,12 +94,18 @@ def bill(spans: Sequence[Span], usage: Usage, *, period: int) -> Bill:
         (meter, group, at, quantity)
         for (meter, group), quantities in sorted(usage.items())
         for at, (span, quantity) in enumerate(zip(spans, quantities, strict=True))
-        if whole(quantity, "quantity") and meter not in span.charges
+        if quantity is not None and whole(quantity, "quantity") and meter not in span.charges
     )
     charges = [
         line
         for (meter, group), quantities in sorted(_with_idle(spans, usage).items())
-        for line in _charge_lines(spans, quantities, meter=meter, group=group, period=period)
+        for line in _charge_lines(
+            spans,
+            quantities,
+            key=(meter, group),
+            period=period,
+            aggregation=aggregations.get(meter, Aggregation.SUM),
+        )
     ]
     used = sum(line.exact for line in charges)
     commit = sum(_share(span, period).of(span.plan.commit) for span in spans)
@@ -132,41 +130,30 @@ def _with_idle(spans: Sequence[Span], usage: Usage) -> Usage:
 
 
 def _charge_lines(
-    spans: Sequence[Span], quantities: Sequence[int], *, meter: str, group: GroupKey, period: int
+    spans: Sequence[Span],
+    quantities: Sequence[Quantity],
+    *,
+    key: tuple[str, GroupKey],
+    period: int,
+    aggregation: Aggregation,
 ) -> list[Line]:
-    found = []
-    at = 0
-    for is_priced, run in groupby(spans, key=lambda span: meter in span.charges):
-        stretch = list(run)
-        end = at + len(stretch)
-        if is_priced:
-            segments = [
-                Segment(span.start, span.end, span.charges[meter], span.plan.prorate_allowance)
-                for span in stretch
-            ]
-            rater = SplitRater(segments, period, group=dict(group))
-            rated = rater.rate(quantities[at:end])
-            for part, each in enumerate(rated):
-                members = [at + i for i, of in enumerate(rater.part_of) if of == part]
-                if not each.quantity and not each.charge:
-                    continue
-                plan = stretch[0].plan
-                found.append(
-                    Line(
-                        kind=LineKind.CHARGE,
-                        spans=(members[0], members[-1]),
-                        exact=each.charge,
-                        amount=rounded(each.charge, plan.currency, rounding=plan.rounding),
-                        meter=meter,
-                        group=group,
-                        rated=each,
-                        commit_use=rater.rater_of(part).commit_use(
-                            each.quantity, rater.used_before(rated, part)
-                        ),
-                    )
-                )
-        at = end
-    return found
+    meter, group = key
+    rater = PeriodRater(spans, meter, period=period, group=group, aggregation=aggregation)
+    return [
+        Line(
+            kind=LineKind.CHARGE,
+            spans=part.spans,
+            exact=part.rated.charge,
+            amount=rounded(part.rated.charge, plan.currency, rounding=plan.rounding),
+            meter=meter,
+            group=group,
+            rated=part.rated,
+            commit_use=part.rater.commit_use(part.rated.quantity, part.used_before),
+        )
+        for part in rater.rate(quantities)
+        if part.rated.quantity or part.rated.charge
+        for plan in (spans[part.spans[0]].plan,)
+    ]
 
 
 def _true_up(spans: Sequence[Span], charges: Sequence[Line], *, commit: int) -> list[Line]:

@@ -62,6 +62,21 @@ class BillingCalendar:
         at = bisect_right(starts, second)
         return BillingPeriod(starts[at - 1], starts[at])
 
+    def beginning_in(self, year: int, month: int) -> BillingPeriod:
+        """Find the period that begins in a month: on its anchor day, or its last where it is short.
+
+        Raises `ValueError` for a month that is none.
+        """
+        if not 1 <= month <= _MONTHS:
+            message = f"month: expected 1 to {_MONTHS}, got {month}"
+            raise ValueError(message)
+        start = year * _MONTHS + month - 1
+        return BillingPeriod(self._start(start), self._start(start + 1))
+
+    def holding(self, day: date) -> BillingPeriod:
+        """Find the period that holds a local day, whole: periods begin where days do."""
+        return self.period_of(_day_start(day, self._zone) * _SECOND_US)
+
     def periods(self, first_us: int, until_us: int) -> list[BillingPeriod]:
         """Every period that holds a moment from `first_us` (inclusive) to `until_us` (exclusive).
 

@@ -7,13 +7,16 @@ proportion to time. Its allowance (and the units of a commit bucket) follow the 
     prorate_allowance: false   all of it, less what the parts before have used
 
 Parts that follow each other with equal terms and policy are one: a change that changes nothing
-splits nothing.
+splits nothing. Their quantities become one by the meter's aggregation: usage adds up, a level
+(`max`, `latest`) does not.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from metering.catalog import Aggregation
+from rating_engine.combine import Quantity, combined
 from rating_engine.models.model import Group
 from rating_engine.proration import Share
 from rating_engine.rater import Rated, Rater
@@ -45,15 +48,21 @@ class SplitRater:
     an early part may raise the charge of a later one; its charge holds both.
     """
 
-    __slots__ = ("_carried", "_raters", "merged", "part_of")
+    __slots__ = ("_aggregation", "_carried", "_raters", "merged", "part_of")
 
     def __init__(
-        self, segments: Sequence[Segment], period: int, *, group: Group | None = None
+        self,
+        segments: Sequence[Segment],
+        period: int,
+        *,
+        group: Group | None = None,
+        aggregation: Aggregation = Aggregation.SUM,
     ) -> None:
         """`segments` follow each other without a gap; `period` is its length in microseconds.
 
-        Where a subscription begins or ends within the period, so do they. `part_of` says which
-        part each segment belongs to. Raises `ValueError` for a gap, an overlap or none at all.
+        Where a subscription begins or ends within the period, so do they. `aggregation` is the
+        meter's. `part_of` says which part each segment belongs to. Raises `ValueError` for a gap,
+        an overlap or none at all.
         """
         if not segments or any(low.end != high.start for low, high in pairwise(segments)):
             message = f"segments: expected one or more, each from where the last ends: {segments}"
@@ -72,13 +81,18 @@ class SplitRater:
             for part in parts
         )
         self._raters = [_rater(part, period, group=group) for part in self.merged]
+        self._aggregation = aggregation
         self._carried = [not part.prorate_allowance for part in self.merged]
 
-    def rate(self, quantities: Sequence[int]) -> tuple[Rated, ...]:
-        """Rate each part; `quantities` (10^-12 units) are those of the segments, in their order."""
-        values = [0] * len(self.merged)
+    def rate(self, quantities: Sequence[Quantity]) -> tuple[Rated, ...]:
+        """Rate each part; `quantities` (10^-12 units) are those of the segments, in their order.
+
+        None where nothing occurred; for what adds up that is the same as 0.
+        """
+        own: list[list[Quantity]] = [[] for _ in self.merged]
         for part, quantity in zip(self.part_of, quantities, strict=True):
-            values[part] += quantity
+            own[part].append(quantity)
+        values = [combined(each, self._aggregation) or 0 for each in own]
         rated = []
         used = 0
         for rater, value, carries in zip(self._raters, values, self._carried, strict=True):
@@ -87,10 +101,13 @@ class SplitRater:
             rated.append(each)
         return tuple(rated)
 
-    def rate_event(self, before: Sequence[int], *, segment: int, units: int) -> Rated:
-        """The difference that `units` (10^-12) more in `segment` make to the whole period."""
+    def rate_event(self, before: Sequence[Quantity], *, segment: int, units: int) -> Rated:
+        """The difference that an event of `units` (10^-12) in `segment` makes to the whole period.
+
+        Of a `latest` meter it is the segment's newest.
+        """
         after = list(before)
-        after[segment] += units
+        after[segment] = combined([before[segment], units], self._aggregation)
         return _sum(self.rate(after)).since(_sum(self.rate(before)))
 
     def rater_of(self, part: int) -> Rater:

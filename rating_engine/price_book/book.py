@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from metering.catalog import Catalog
-from rating_engine.bill import Span
 from rating_engine.billing_period import BillingCalendar, BillingPeriod
+from rating_engine.period_rater import Span
 from rating_engine.price_book.plan import Plan, PriceVersion
 from rating_engine.price_book.subscription import Subscription, Subscriptions
 from rating_engine.split import Segment

@@ -8,34 +8,34 @@ difference that the events would make, `charge(after) - charge(before)`, rounded
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from metering.catalog import Aggregation, Meter
+from metering.catalog import Aggregation
 from metering.errors import PermanentError
 from metering.rfc3339 import written
-from rating_engine.bill import Bill, GroupKey, bill
+from rating_engine.bill import Bill, bill
 from rating_engine.billing_period import BillingPeriod
+from rating_engine.combine import Quantity, combined
 from rating_engine.money import Money, rounded
-from rating_engine.price_book.book import PriceBook, PricedSpan, segments_around
+from rating_engine.period_rater import GroupKey, PeriodRater
+from rating_engine.price_book.book import PriceBook, PricedSpan
 from rating_engine.price_book.plan import PriceVersion
 from rating_engine.price_book.run_rate import projected
 from rating_engine.price_book.subscription import Subscription
 from rating_engine.rater import Rated
-from rating_engine.split import SplitRater
 
 _SECOND_US = 1_000_000
 
 #: By meter and group, in 10^-12 units.
 Quantities = Mapping[tuple[str, GroupKey], int]
-#: The same for each span of the period, in order.
-Consumed = Mapping[tuple[str, GroupKey], Sequence[int]]
-_NOTHING = Rated(0, 0, 0, 0)
+#: The same for each span of the period, in order; None where nothing occurred.
+Consumed = Mapping[tuple[str, GroupKey], Sequence[Quantity]]
 
 
 @dataclass(frozen=True, slots=True)
 class PreviewLine:
     """One meter and group. Quantities are 10^-12 units.
 
-    `rated` is what the usage adds; `so_far` the part of the period that it falls into, and the
-    whole meter's overage, with it. `included_left` is what then is still free. A meter that the
+    `rated` is what the usage adds, `charge` that difference, rounded. With it: `included_left` is
+    what is still free, `period_charge` the sum of the meter's lines on the bill. A meter that the
     plan does not charge has `is_priced` False and costs nothing.
     """
 
@@ -92,6 +92,7 @@ class Previewer:
                 "got none at that time"
             )
             raise PermanentError(message)
+        self.customer_id = customer_id
         self._at_us = at_us
         self._meters = book.catalog.meters
         self._subscription = subscription
@@ -111,7 +112,7 @@ class Previewer:
     def preview(self, consumed: Consumed, usage: Quantities) -> Preview:
         """What `usage` costs after `consumed`. Meters are those of the catalog."""
         keys = sorted({*consumed, *usage})
-        before = {key: list(consumed.get(key, self._in_span(0))) for key in keys}
+        before = {key: list(consumed.get(key, self._in_span(None))) for key in keys}
         after = {key: self._after(before[key], usage, key=key) for key in keys}
         outlook = {
             key: projected(
@@ -126,54 +127,66 @@ class Previewer:
             self._line(key, before[key], after=after[key], usage=usage, outlook=outlook[key])
             for key in keys
         )
-        spans = [each.span for each in self.spans]
-        length = self.period.length_us
         known = {key: found for key, found in outlook.items() if found is not None}
         nothing = Money(self._version.terms.currency, 0)
         return Preview(
-            customer_id=self._subscription.customer_id,
+            customer_id=self.customer_id,
             at_us=self._at_us,
             period=self.period,
             subscription=self._subscription,
             version=self._version,
             lines=lines,
             total=sum((line.charge for line in lines), nothing),
-            period_bill=bill(spans, after, period=length),
-            projected_bill=(
-                bill(spans, known, period=length) if len(known) == len(outlook) else None
-            ),
+            period_bill=self._bill(after),
+            projected_bill=self._bill(known) if len(known) == len(outlook) else None,
         )
 
-    def _in_span(self, quantity: int) -> list[int]:
-        return [quantity if at == self.span_at else 0 for at in range(len(self.spans))]
+    def _bill(self, usage: Consumed) -> Bill:
+        return bill(
+            [each.span for each in self.spans],
+            usage,
+            period=self.period.length_us,
+            aggregations={key: meter.aggregation for key, meter in self._meters.items()},
+        )
+
+    def _in_span(self, quantity: Quantity) -> list[Quantity]:
+        return [quantity if at == self.span_at else None for at in range(len(self.spans))]
 
     def _after(
-        self, before: Sequence[int], usage: Quantities, *, key: tuple[str, GroupKey]
-    ) -> list[int]:
+        self, before: Sequence[Quantity], usage: Quantities, *, key: tuple[str, GroupKey]
+    ) -> list[Quantity]:
         found = list(before)
         if key in usage:
-            meter = self._meters[key[0]]
-            found[self.span_at] = combined(meter, found[self.span_at], units=usage[key])
+            aggregation = self._meters[key[0]].aggregation
+            found[self.span_at] = combined([found[self.span_at], usage[key]], aggregation)
         return found
 
     def _line(
         self,
         key: tuple[str, GroupKey],
-        before: Sequence[int],
+        before: Sequence[Quantity],
         *,
-        after: Sequence[int],
+        after: Sequence[Quantity],
         usage: Quantities,
-        outlook: Sequence[int] | None,
+        outlook: Sequence[Quantity] | None,
     ) -> PreviewLine:
         meter, group = key
-        rating = MeterRating(self.spans, meter, moment=self._moment, period=self.period)
-        old, new = rating.rate(before, group), rating.rate(after, group)
-        future = None if outlook is None else rating.rate(outlook, group)
+        aggregation = self._meters[meter].aggregation
+        rating = MeterRating(
+            self.spans,
+            key,
+            span_at=self.span_at,
+            period=self.period,
+            aggregation=aggregation,
+        )
+        old, new = rating.rate(before), rating.rate(after)
+        future = None if outlook is None else rating.rate(outlook)
         rated = new.total.since(old.total)
         terms = self._version.terms
 
-        def money(exact: int) -> Money:
-            return rounded(exact, terms.currency, rounding=terms.rounding)
+        def money(*charges: int) -> Money:
+            amounts = (rounded(each, terms.currency, rounding=terms.rounding) for each in charges)
+            return sum(amounts, Money(terms.currency, 0))
 
         return PreviewLine(
             meter=meter,
@@ -182,57 +195,58 @@ class Previewer:
             rated=rated,
             charge=money(rated.charge),
             is_priced=rating.is_priced,
-            consumed=sum(before),
+            consumed=combined(before, aggregation) or 0,
             included_left=new.included_left,
             overage_so_far=new.total.overage,
-            period_charge=money(new.total.charge),
-            projected_quantity=None if outlook is None else sum(outlook),
-            projected_charge=None if future is None else money(future.total.charge),
+            period_charge=money(*new.charges),
+            projected_quantity=None if outlook is None else combined(outlook, aggregation) or 0,
+            projected_charge=None if future is None else money(*future.charges),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class MeterFigures:
-    """A meter over its part of the period; `included_left` at the moment of the preview."""
+    """A meter over the period; `included_left` in the part that holds the moment of the preview.
+
+    `charges` (10^-24) are those of the parts: each is a line of the bill, rounded by itself.
+    """
 
     total: Rated
     included_left: int
+    charges: tuple[int, ...]
 
 
 class MeterRating:
-    """Rates one meter over the spans that are rated together with a moment."""
+    """Rates one meter over the spans of a period, as the bill does."""
 
     def __init__(
-        self, spans: tuple[PricedSpan, ...], meter: str, *, moment: int, period: BillingPeriod
+        self,
+        spans: tuple[PricedSpan, ...],
+        key: tuple[str, GroupKey],
+        *,
+        span_at: int,
+        period: BillingPeriod,
+        aggregation: Aggregation,
     ) -> None:
-        """`moment` is in microseconds since the period's start."""
-        self._segments, self._position = segments_around(spans, meter, moment=moment)
-        self._length = period.length_us
-        first = self._segments[0].start if self._segments else 0
-        self._offset = next((at for at, each in enumerate(spans) if each.span.start == first), 0)
+        """`span_at` is the position of the span that holds the moment of the preview."""
+        meter, group = key
+        self.is_priced = meter in spans[span_at].span.charges
+        self._span_at = span_at
+        self._rater = PeriodRater(
+            [each.span for each in spans],
+            meter,
+            period=period.length_us,
+            group=group,
+            aggregation=aggregation,
+        )
 
-    @property
-    def is_priced(self) -> bool:
-        """Whether the plan charges the meter at that moment."""
-        return bool(self._segments)
-
-    def rate(self, quantities: Sequence[int], group: GroupKey) -> MeterFigures:
-        """Rate quantities (10^-12 units) of all spans of the period; nothing where not priced."""
-        if not self._segments:
-            return MeterFigures(_NOTHING._replace(quantity=sum(quantities)), 0)
-        rater = SplitRater(self._segments, self._length, group=dict(group))
-        own = quantities[self._offset : self._offset + len(self._segments)]
-        rated = rater.rate(own)
-        part = rater.part_of[self._position]
-        covered = rater.rater_of(part).terms.covered - rater.used_before(rated, part)
-        left = max(covered - rated[part].included, 0)
-        return MeterFigures(Rated(*(sum(column) for column in zip(*rated, strict=True))), left)
-
-
-def combined(meter: Meter, value: int, *, units: int) -> int:
-    """The value of a period after usage of `units` (10^-12), by the meter's aggregation."""
-    if meter.aggregation is Aggregation.MAX:
-        return max(value, units)
-    if meter.aggregation is Aggregation.LATEST:
-        return units
-    return value + units
+    def rate(self, quantities: Sequence[Quantity]) -> MeterFigures:
+        """Rate quantities (10^-12 units) of all spans; what is not charged costs nothing."""
+        parts = self._rater.rate(quantities)
+        left = 0
+        for spans, rated, rater, used_before in parts:
+            if spans[0] <= self._span_at <= spans[1]:
+                left = max(rater.terms.covered - used_before - rated.included, 0)
+        return MeterFigures(
+            self._rater.total(quantities), left, tuple(part.rated.charge for part in parts)
+        )

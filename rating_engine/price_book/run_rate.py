@@ -3,14 +3,15 @@
 from collections.abc import Sequence
 
 from metering.catalog import Aggregation
-from rating_engine.bill import Span
+from rating_engine.combine import Quantity
+from rating_engine.period_rater import Span
 
 _LEVELS = (Aggregation.MAX, Aggregation.LATEST)
 
 
 def projected(
-    spans: Sequence[Span], quantities: Sequence[int], *, moment: int, aggregation: Aggregation
-) -> list[int] | None:
+    spans: Sequence[Span], quantities: Sequence[Quantity], *, moment: int, aggregation: Aggregation
+) -> list[Quantity] | None:
     """The quantity of each span at the end of the period; None where no time has passed.
 
     `quantities` (10^-12 units) are those until `moment`, in microseconds since the period's start.
@@ -22,8 +23,8 @@ def projected(
     elapsed = moment - spans[0].start
     if elapsed <= 0:
         return None
-    total = sum(quantities)
+    total = sum(quantity or 0 for quantity in quantities)
     return [
-        quantity + total * max(span.end - max(span.start, moment), 0) // elapsed
+        (quantity or 0) + total * max(span.end - max(span.start, moment), 0) // elapsed
         for span, quantity in zip(spans, quantities, strict=True)
     ]

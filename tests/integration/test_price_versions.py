@@ -23,7 +23,7 @@ def _rows(settings: Settings, query: str) -> list[tuple[Any, ...]]:
         client.close()
 
 
-def test_versions_are_stored_and_an_edit_is_refused_or_audited(
+def test_case_24_versions_are_stored_and_an_edit_is_refused_or_audited(
     settings: Settings, tmp_path: Path
 ) -> None:
     folder = tmp_path / "catalog"

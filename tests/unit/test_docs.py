@@ -22,7 +22,7 @@ from metering.settings import Settings
 REPOSITORY = Path(__file__).resolve().parents[2]
 SETTINGS_PAGE = REPOSITORY / "docs" / "settings.md"
 METRICS_PAGE = REPOSITORY / "docs" / "metrics.md"
-PACKAGES = ("metering", "rating_engine", "dataflows", "sinks", "alerts", "cli")
+PACKAGES = ("metering", "rating_engine", "dataflows", "sinks", "alerts", "billing", "cli")
 
 #: Declared and read, or set, by nothing yet. May only get fewer; the pages say so of each.
 SETTINGS_NOT_READ: set[str] = set()

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from cli.main import main
 from metering.catalog import Aggregation
-from rating_engine.bill import Span, bill
+from rating_engine.bill import bill
 from rating_engine.currency import currency
 from rating_engine.exact import ONE_UNIT
+from rating_engine.period_rater import Span
 from rating_engine.price_book.book import PriceBook
 from rating_engine.price_book.preview import Preview, Previewer
 from rating_engine.price_book.run_rate import projected
@@ -161,14 +162,27 @@ def test_what_is_unknown_or_malformed_is_one_line_and_exit_2(
     assert fault in line
 
 
-def test_without_totals_it_says_what_it_needs(
-    meterline: Callable[..., Answer], tmp_path: Path
+def test_without_consumed_it_asks_live_totals(
+    meterline: Callable[..., Answer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("CLICKHOUSE_URL", "http://127.0.0.1:1")
     write(tmp_path, subscriptions=SUBSCRIPTIONS)
     found = meterline("preview", "--catalog", str(tmp_path), "--customer", "a",
                       "--usage", "requests=1")  # fmt: skip
-    assert (found.code, found.out) == (2, "")
-    assert "--consumed: expected METER=QUANTITY" in found.err
+    assert (found.code, found.out) == (75, "")
+    assert "error: ClickHouse" in found.err
+
+
+def test_a_level_of_several_spans_is_not_added_up(tmp_path: Path) -> None:
+    found = book(tmp_path, subscriptions=SUBSCRIPTIONS)
+    previewer = Previewer(found, "a", at_us=microseconds("2026-04-20"))
+    done = previewer.preview(
+        {("storage", ()): [7 * ONE_UNIT, 5 * ONE_UNIT], ("seats", ()): [9 * ONE_UNIT, None]}, {}
+    )
+    seats, storage = done.lines
+    assert (storage.consumed, storage.projected_quantity) == (7 * ONE_UNIT, 7 * ONE_UNIT)
+    assert str(storage.period_charge) == "5.00"  # charged from the second span on
+    assert (seats.consumed, seats.is_priced) == (9 * ONE_UNIT, False)
 
 
 def test_a_credit_may_be_taken_back(tmp_path: Path) -> None:

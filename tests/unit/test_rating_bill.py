@@ -7,12 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from metering.catalog import Aggregation
 from metering.quantity import units
-from rating_engine.bill import Bill, GroupKey, Span, Usage, bill
+from rating_engine.bill import Bill, Usage, bill
 from rating_engine.currency import currency
 from rating_engine.exact import ONE_CHARGE
 from rating_engine.models.table import price_of
 from rating_engine.money import CurrencyMismatch, Rounding
+from rating_engine.period_rater import GroupKey, Span
 from rating_engine.terms import ChargeTerms, CommitBucket, PlanTerms
 
 USD = currency("USD")
@@ -197,3 +199,21 @@ def test_currencies_do_not_mix() -> None:
 def test_spans_that_do_not_follow_each_other_are_refused(spans: list[tuple[int, int]]) -> None:
     with pytest.raises(ValueError, match="spans: expected"):
         bill([Span(low, high, PlanTerms(USD), {}) for low, high in spans], {}, period=DAYS)
+
+
+def test_a_level_is_not_added_up_where_a_change_left_its_price() -> None:
+    other = PlanTerms(USD, base_fee=ONE_CHARGE)
+    charges = {"storage": per_unit("1"), "seats": per_unit("2"), "api": per_unit("3")}
+    spans = [Span(0, 10, PlanTerms(USD), charges), Span(10, DAYS, other, charges)]
+    usage: Usage = {
+        ("storage", ()): [q("7"), q("5")],
+        ("seats", ()): [q("7"), q("5")],
+        ("api", ()): [q("7"), q("5")],
+    }
+    levels = {"storage": Aggregation.MAX, "seats": Aggregation.LATEST}
+    result = bill(spans, usage, period=DAYS, aggregations=levels)
+    assert lines(result)[:3] == [
+        ("charge", "api", "36.00"),
+        ("charge", "seats", "10.00"),
+        ("charge", "storage", "7.00"),
+    ]

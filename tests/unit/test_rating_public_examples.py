@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 import pytest
 
 from metering.quantity import units
-from rating_engine.bill import LineKind, Span, bill
+from rating_engine.bill import LineKind, bill
 from rating_engine.currency import currency
 from rating_engine.exact import ONE_CHARGE, charge_text
 from rating_engine.models.table import model_for, price_of
+from rating_engine.period_rater import Span
 from rating_engine.rater import Rater
 from rating_engine.terms import ChargeTerms, PlanTerms
 

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from metering.catalog import Aggregation
 from metering.quantity import units
+from rating_engine.combine import combined
 from rating_engine.exact import ONE_CHARGE, charge_text, quantity_text
 from rating_engine.models.table import price_of
 from rating_engine.proration import Share
@@ -181,3 +183,51 @@ def test_shares_add_up_to_the_whole(amount: int, period: int, cuts: list[int]) -
         abs(share * period - amount * (high - low)) < period
         for share, (low, high) in zip(shares, pairs, strict=True)
     )
+
+
+SAME = [Segment(0, 10, VERSION_1), Segment(10, 20, VERSION_1), Segment(20, DAYS, VERSION_1)]
+
+
+@pytest.mark.parametrize(
+    ("aggregation", "reported", "expected"),
+    [
+        (Aggregation.SUM, [3, None, 4], 7),
+        (Aggregation.COUNT, [3, 0, 4], 7),
+        (Aggregation.UNIQUE_COUNT, [3, None, 4], 7),
+        (Aggregation.MAX, [3, 9, 4], 9),
+        (Aggregation.MAX, [-3, None, -4], -3),  # where nothing was reported is not where 0 was
+        (Aggregation.LATEST, [3, 9, 4], 4),
+        (Aggregation.LATEST, [3, 9, None], 9),
+        (Aggregation.LATEST, [3, 9, 0], 0),  # all seats were given back
+        (Aggregation.LATEST, [None, None, None], 0),
+    ],
+)
+def test_quantities_of_one_part_become_one_by_the_aggregation(
+    aggregation: Aggregation, reported: list[int | None], expected: int
+) -> None:
+    rater = SplitRater(SAME, DAYS, aggregation=aggregation)
+    (part,) = rater.rate(reported)
+    assert part.quantity == expected
+
+
+@pytest.mark.parametrize("aggregation", Aggregation)
+@given(st.data())
+def test_a_change_that_changes_nothing_changes_no_level_either(
+    aggregation: Aggregation, data: st.DataObject
+) -> None:
+    terms = per_unit("0.5", "10")
+    happened = data.draw(
+        st.lists(st.tuples(st.integers(0, 2), st.integers(-(10**15), 10**15)), max_size=8)
+    )
+    happened.sort(key=lambda each: each[0])
+    segments = [Segment(low, low + 10, terms) for low in (0, 10, 20)]
+    split = SplitRater(segments, DAYS, aggregation=aggregation)
+    whole = SplitRater([Segment(0, DAYS, terms)], DAYS, aggregation=aggregation)
+    state: list[int | None] = [None, None, None]
+    charged = 0
+    for segment, amount in happened:
+        charged += split.rate_event(state, segment=segment, units=amount).charge
+        state[segment] = combined([state[segment], amount], aggregation)
+    value = combined([amount for _, amount in happened], aggregation)
+    assert split.rate(state) == whole.rate([value])
+    assert charged == split.rate(state)[0].charge
