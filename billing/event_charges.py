@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from billing.events import RawEvent
@@ -38,6 +38,7 @@ class EventSums:
     events: int = 0
     charge: int = 0
     events_stored: int = 0
+    sources: set[tuple[str, int]] = field(default_factory=set)
     stored: int = 0
     derived: int = 0
 
@@ -97,5 +98,6 @@ class EventCharges:
         sums.charge += found.rated.charge
         if found.event.stored is not None:
             sums.events_stored += 1
+            sums.sources.add((found.event.place.stream, found.event.place.partition))
             sums.stored += found.event.stored.charge
             sums.derived += found.rated.charge

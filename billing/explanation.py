@@ -59,8 +59,12 @@ class ExplainedCharge:
 
     @property
     def stored_agrees(self) -> bool | None:
-        """What the stream stored adds up to what comes out now; None where it stored nothing."""
-        return self.sums.stored == self.sums.derived if self.sums.events_stored else None
+        """What the stream stored adds up to what comes out now.
+
+        None where it stored nothing, and for events of several partitions of the log: the stream
+        rates each partition by itself, and only the period's charge is of all of them.
+        """
+        return self.sums.stored == self.sums.derived if len(self.sums.sources) == 1 else None
 
     @property
     def agrees(self) -> bool:

@@ -8,11 +8,13 @@ import typer
 from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
-from cli.context import CatalogOption, JsonOption, catalog_of, console, settings_with, stderr
+from cli.context import CatalogOption, JsonOption, console, settings_with, stderr
 from dataflows.backfill import Backfill, Counts, open_rows, register_backfill
 from dataflows.backfill_rows import RowFile
-from metering.catalog import Catalog
+from dataflows.catalog_watch import store_versions
 from metering.settings import Settings
+from rating_engine.price_book.book import PriceBook
+from rating_engine.price_book.load import load_price_book
 from sinks.clickhouse import connect_clickhouse
 from sinks.progress import Progress, StreamRecord
 
@@ -48,7 +50,8 @@ def backfill_command(
         msg = f"--stream names one stream: expected one file, got {len(files)}"
         raise typer.BadParameter(msg)
     settings = settings_with(catalog)
-    known = catalog_of(settings)
+    known = load_price_book(settings.catalog)
+    store_versions(settings, known)
     opened = [(path, open_rows(path)) for path in files if _must_exist(path)]
     summaries = []
     for path, rows in opened:
@@ -70,10 +73,10 @@ def _registered(settings: Settings, path: Path, name: str | None) -> StreamRecor
 
 
 def _backfill(
-    settings: Settings, catalog: Catalog, record: StreamRecord, rows: RowFile, *,
+    settings: Settings, book: PriceBook, record: StreamRecord, rows: RowFile, *,
     path: Path, from_start: bool,
 ) -> dict[str, Any]:  # fmt: skip
-    run = Backfill(settings, catalog, record=record)
+    run = Backfill(settings, book, record=record)
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
     try:
         with Bars(*columns, TimeRemainingColumn(), console=stderr, transient=True) as bars:

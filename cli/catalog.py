@@ -9,8 +9,8 @@ import orjson
 import typer
 
 from cli.catalog_faults import fault_document
-from cli.catalog_load import LoadRefused, load_versions
 from cli.context import CatalogOption, JsonOption, console, settings_with, stderr
+from dataflows.catalog_load import LoadRefused, load_versions
 from metering.errors import PermanentError, SettingsInvalid
 from rating_engine.price_book.book import PriceBook
 from rating_engine.price_book.load import load_price_book

@@ -4,11 +4,12 @@ from typing import Annotated
 
 import typer
 
-from cli.context import CatalogOption, catalog_of, console, settings_with
+from cli.context import CatalogOption, console, settings_with
 from dataflows.health import Health, HealthServer
 from dataflows.runner import Runner
 from metering.errors import SettingsInvalid
 from metering.metrics import WorkerMetrics
+from rating_engine.price_book.load import load_price_book
 
 
 def run_command(
@@ -27,7 +28,7 @@ def run_command(
     Example: METERLINE_HTTP_PORT=0 meterline run --catalog ./catalog
     """
     settings = settings_with(catalog)
-    found = catalog_of(settings)
+    found = load_price_book(settings.catalog)
     gaps = dict(_gap(text) for text in accept_gap or [])
     health = Health(WorkerMetrics())
     server = HealthServer(health, settings.http_host, settings.http_port)

@@ -107,7 +107,7 @@ def _print_totals(found: Findings) -> None:
 def _print_raw_checks(found: Findings) -> None:
     for each in found.distinct:
         console.print(
-            f"{escape(each.customer_id)} {escape(each.meter)} {escape(each.group)} {each.month}: "
+            f"{escape(each.customer_id)} {escape(each.meter)} {escape(each.group)} {each.part}: "
             f"expected {each.expected} distinct values, got {each.got} counted, difference "
             f"{each.got - each.expected}. Raw history says which event counted; report it",
             style="red",

@@ -54,11 +54,11 @@ class Accountant:
             self._ledger.skip(decided.plan)
             return
         late = self._watermarks.late(batch)[decided.chosen]
-        before = self._ledger.apply(
+        applied = self._ledger.apply(
             decided.plan, decided.chosen, late=late, counted=decided.counted
         )
         outcome = outcome_of(
-            decided, late=late, before=before, watermark_ms=self._watermarks.observe(batch)
+            decided, late=late, applied=applied, watermark_ms=self._watermarks.observe(batch)
         )
         self._on_outcome(decided, outcome)
         self._flusher.add(outcome)

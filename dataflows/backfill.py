@@ -17,6 +17,7 @@ from dataflows.backfill_csv import CsvFile
 from dataflows.backfill_ndjson import NdjsonFile
 from dataflows.backfill_parquet import ParquetFile
 from dataflows.backfill_rows import FileUnfit, RowChunk, RowFile, content_digest
+from dataflows.catalog_watch import rating_of
 from dataflows.claim_queue import ClaimQueue
 from dataflows.dedup import Decided, Deduplicator
 from dataflows.flusher import Flusher
@@ -25,12 +26,12 @@ from dataflows.outcome import Outcome
 from dataflows.watermark import Watermarks
 from dataflows.worker import now_ms
 from metering.batch import RawBatch, Source, Tick
-from metering.catalog import Catalog
 from metering.decode import Decoder
 from metering.errors import PermanentError
 from metering.identity import identity_seed
 from metering.rejection import Rejection
 from metering.settings import Settings
+from rating_engine.price_book.book import PriceBook
 from sinks.clickhouse import connect_clickhouse
 from sinks.dedup_adopt import adopt_memory
 from sinks.history import ClickHouseHistory
@@ -97,11 +98,12 @@ class Backfill:
     """The steps for one stream; used once, by one thread. Raises what the steps raise."""
 
     def __init__(
-        self, settings: Settings, catalog: Catalog, *, record: StreamRecord,
+        self, settings: Settings, book: PriceBook, *, record: StreamRecord,
         before_step: Callable[[int], None] | None = None,
     ) -> None:  # fmt: skip
         """Connect, adopt the dedup memory, and take the stream from whoever had it."""
         self._settings = settings
+        catalog = book.catalog
         self._record = record
         self._clients = [connect_clickhouse(settings) for _ in range(4)]
         reads, writes, looks, adopts = self._clients
@@ -109,7 +111,10 @@ class Backfill:
         self._source = self._memory.begin(record.stream, 0)
         self._progress = Progress(reads)
         self._decoder = Decoder(catalog, settings)
-        self._ledger = Ledger(catalog, ClickHouseTotals(reads), units_max=settings.ledger_units_max)
+        self._ledger = Ledger(
+            catalog, ClickHouseTotals(reads), units_max=settings.ledger_units_max,
+            rating=rating_of(book),
+        )  # fmt: skip
         seed = identity_seed(settings.identity_key.get_secret_value())
         dedup = Deduplicator(catalog, self._memory, ClickHouseHistory(looks), seed)
         self._claims = ClaimQueue(

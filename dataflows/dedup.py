@@ -19,7 +19,6 @@ from metering.batch import EventBatch
 from metering.catalog import Catalog
 from metering.claims import Claim, ClaimAnswers, Claims, CoverageMoved, DedupStore
 from metering.history import History, Owner
-from metering.period import period_starts
 from metering.value_identity import value_identity
 
 #: Bits of a payload digest that a claim keeps.
@@ -80,7 +79,7 @@ class Deduplicator:
         chosen, others = positions[goes_on], positions[~goes_on]
         left = ~goes_on
         return Decided(
-            plan, chosen, self._counted(batch, chosen), others,
+            plan, chosen, self._counted(plan, chosen), others,
             answers.statuses[left] == Claim.CONFLICT,
             ClaimAnswers(
                 answers.statuses[left], answers.owner_partitions[left],
@@ -112,7 +111,8 @@ class Deduplicator:
             awaited[at] = self._store.owned(claims)
         return awaited
 
-    def _counted(self, batch: EventBatch, chosen: NDArray[np.int64]) -> NDArray[np.bool_]:
+    def _counted(self, plan: LedgerPlan, chosen: NDArray[np.int64]) -> NDArray[np.bool_]:
+        batch = plan.batch
         counted = np.ones(len(chosen), np.bool_)
         values = batch.counted_values
         if values is None:
@@ -126,7 +126,7 @@ class Deduplicator:
         if not len(at):
             return counted
         positions = chosen[at]
-        periods = period_starts(batch.occurred_us[positions]).tolist()
+        periods = plan.parts.starts[positions].tolist()
         keys = [
             (customer, *batch.series[code], period, values[i])
             for i, customer, code, period in zip(

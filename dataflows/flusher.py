@@ -120,7 +120,8 @@ class Flusher:
             part.totals = totals.get(part.source)
         self._parts = {}
         self._waiting = 0
-        self._writing = (number, self._writer.submit(self._sink.write, Flush(number, parts)))
+        flush = Flush(number, parts, *self._ledger.take_new_prices())
+        self._writing = (number, self._writer.submit(self._sink.write, flush))
 
 
 def _extend(part: PartitionFlush, outcome: Outcome) -> None:

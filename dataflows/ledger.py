@@ -12,15 +12,18 @@ when Redis was lost in between and its duplicate sits on another partition).
 
 from collections import deque
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from dataflows.ledger_partition import PartitionLedger
 from dataflows.ledger_table import SeriesTable
+from dataflows.parts import Parts
+from dataflows.rating import Rated, Rating
 from metering.batch import EventBatch, Source
 from metering.catalog import Catalog
-from metering.period import window_starts
 from metering.totals import TotalColumns, TotalsStore
 
 
@@ -35,14 +38,31 @@ class LedgerPlan:
     part: PartitionLedger
     units: NDArray[np.int32]
     windows: NDArray[np.int64]
+    parts: Parts
     absorbed: NDArray[np.bool_] | None
+
+
+class Applied(NamedTuple):
+    """What folding events in gave: the value of each one's unit before it, and its charge.
+
+    Values are n x 4 words, whole 10^-12 units; 0 where the event is not billable.
+    """
+
+    before: NDArray[np.uint64]
+    rated: Rated | None
 
 
 class Ledger:
     """Totals of every partition that this worker reads. Used by one thread."""
 
-    def __init__(self, catalog: Catalog, store: TotalsStore, *, units_max: int) -> None:
-        """`units_max` bounds how many units are held; more are forgotten and read again."""
+    def __init__(
+        self, catalog: Catalog, store: TotalsStore, *, units_max: int, rating: Rating | None = None
+    ) -> None:
+        """`units_max` bounds how many units are held; more are forgotten and read again.
+
+        Without `rating` nothing is charged.
+        """
+        self._rating = rating
         self._store = store
         self._units_max = units_max
         self._series = SeriesTable({key: str(m.aggregation) for key, m in catalog.meters.items()})
@@ -57,36 +77,34 @@ class Ledger:
         Raises `DependencyDown` when the store does not answer; the ledger is of no use then.
         """
         part = self._partition(batch.source)
-        windows = window_starts(batch.occurred_us)
-        units = part.hold(batch, windows, self._store, flush=self._flush + 1)
+        units, windows, parts = part.hold(batch, self._store, flush=self._flush + 1)
         if not batch.billable.all():
             units[~batch.billable] = -1
         absorbed = None
         if batch.first_offset <= part.absorbed_offset:
             known = np.append(part.table.units["absorbed"][: len(part.table)], -1)
             absorbed = known[units] >= batch.offsets
-        plan = LedgerPlan(batch, part, units, windows, absorbed)
+        plan = LedgerPlan(batch, part, units, windows, parts, absorbed)
         self._in_flight.append(plan)
         return plan
 
     def apply(
         self, plan: LedgerPlan, chosen: NDArray[np.int64], *, late: NDArray[np.bool_],
         counted: NDArray[np.bool_],
-    ) -> NDArray[np.uint64]:  # fmt: skip
+    ) -> Applied:  # fmt: skip
         """Fold in the events at positions `chosen` (ascending); `late` and `counted` are theirs.
 
-        Returns the period value of each one's unit before it (n x 4 words, whole 10^-12 units; 0
-        where the event is not billable). Plans are applied in the order in which they were loaded.
+        Plans are applied in the order in which they were loaded.
         """
         self.skip(plan)
         batch, part = plan.batch, plan.part
         part.applied_offset = batch.next_offset - 1
-        before, is_crowded = part.table.fold(
+        folded = part.table.fold(
             batch, chosen, at=(plan.units, plan.windows), late=late, counted=counted,
             flush=self._flush,
         )  # fmt: skip
-        part.is_crowded |= is_crowded
-        return before
+        part.is_crowded |= folded.is_crowded
+        return Applied(folded.before, part.rate(plan.units[chosen], folded))
 
     def skip(self, plan: LedgerPlan) -> None:
         """The plan leaves, applied or (its partition was handed over) not."""
@@ -98,7 +116,12 @@ class Ledger:
         number = self._flush
         self._flush += 1
         parts = self._partitions.values()
-        return number, {part.source: part.table.cut(number) for part in parts}
+        cards = np.zeros(1, np.uint64) if self._rating is None else self._rating.numbers
+        return number, {part.source: part.table.cut(number, cards) for part in parts}
+
+    def take_new_prices(self) -> tuple[pa.Table | None, pa.Table | None]:
+        """Rows of `rate_cards` and `billing_periods` that totals since the last cut may name."""
+        return (None, None) if self._rating is None else self._rating.take_new()
 
     def settle(self, number: int) -> None:
         """Cut `number` and all before it are durable; forget old windows, units if too many."""
@@ -127,7 +150,9 @@ class Ledger:
         key = (source.stream, source.partition)
         part = self._partitions.get(key)
         if part is None or part.source != source:
-            part = PartitionLedger(source, self._store.partition(*key), self._series)
+            part = PartitionLedger(
+                source, self._store.partition(*key), series=self._series, rating=self._rating
+            )
             self._partitions[key] = part
         return part
 

@@ -21,6 +21,8 @@ NEVER = -(2**63)
 LATEST = 2**63 - 1
 #: Windows that a unit keeps beside its newest one before it forgets those that are stored.
 WINDOWS_KEPT = 3
+#: Included, overage and charge of a window, three words each like a quantity.
+RATED_WORDS = 9
 
 #: Aggregations, in the order of `HOW`.
 SUM, COUNT, UNIQUE, MAX, NEWEST = range(5)
@@ -29,11 +31,14 @@ HOW = ("sum", "count", "unique_count", "max", "latest")
 _QUANTITY = [("low", np.uint64), ("middle", np.uint64), ("high", np.int64)]
 _IDENTITY = [("first", np.uint64), ("second", np.uint64)]  # in byte order, so that they compare
 
-#: A (customer, meter, group, period): its value so far. `cell` is its newest window, `absorbed`
-#: the last offset that was in it when it was loaded, `is_whole` says that all windows are held.
+#: A (customer, meter, group, part of a billing period): its value so far. `until` ends the part,
+#: `billing` begins the billing period, `price` says what it is rated by (see `rating`). `cell` is
+#: its newest window, `absorbed` the last offset that was in it when it was loaded, `is_whole` says
+#: that all windows are held.
 UNIT = np.dtype(
     [
         ("customer", np.int32), ("series", np.int32), ("period", np.uint32),
+        ("until", np.uint32), ("billing", np.uint32), ("price", np.int32),
         *_QUANTITY, ("absorbed", np.int64), ("newest", np.int64), ("latest_us", np.int64),
         *_IDENTITY, ("touched", np.int32), ("cell", np.int32), ("cells", np.int16),
         ("how", np.uint8), ("is_whole", np.bool_),
@@ -88,12 +93,14 @@ def find_units(
 @compiled
 def add_units(
     units: Units, cells: Cells, slots: Slots, customers: NDArray[np.int32],
-    series: NDArray[np.int32], periods: Integers, windows: Integers, hows: NDArray[np.uint8],
+    series: NDArray[np.int32], periods: Integers, untils: Integers, billings: Integers,
+    prices: NDArray[np.int32], windows: Integers, hows: NDArray[np.uint8],
     found: NDArray[np.int32], counts: Integers, flush: int,
 ) -> None:  # fmt: skip
     """Begin an empty unit, with one window, for every row without one.
 
-    `hows` belong to the series; `counts` are the numbers of units and of cells, and go up.
+    `periods`, `untils`, `billings` and `prices` are those of the rows' parts, `hows` belong to the
+    series; `counts` are the numbers of units and of cells, and go up.
     """
     for row in range(len(found)):
         if found[row] >= 0:
@@ -105,6 +112,7 @@ def add_units(
             slots[slot] = at
             unit = units[at]
             unit.customer, unit.series, unit.period = customers[row], series[row], periods[row]
+            unit.until, unit.billing, unit.price = untils[row], billings[row], prices[row]
             unit.low = unit.middle = unit.first = unit.second = _ZERO
             unit.high = unit.cells = 0
             unit.absorbed = unit.cell = _NONE
@@ -190,19 +198,22 @@ def lacking(
 def fold(
     units: Units, cells: Cells, counts: Integers, chosen: Integers, found: NDArray[np.int32],
     windows: Integers, occurred_us: Integers, quantities: Integers, identities: Words,
-    late: NDArray[np.bool_], counted: NDArray[np.bool_], flush: int, before: Words,
-    dirty: NDArray[np.int32],
+    late: NDArray[np.bool_], counted: NDArray[np.bool_], flush: int, before: Words, after: Words,
+    places: NDArray[np.int32], dirty: NDArray[np.int32],
 ) -> bool:  # fmt: skip
-    """Fold in the rows `chosen`, in order; `late`, `counted` and `before` (n x 4) are theirs.
+    """Fold in the rows `chosen`, in order; all from `late` on but `flush` and `dirty` are theirs.
 
-    `before` takes each unit's value before the event, `dirty` the cells that changed, from
-    `counts[3]` on. Returns whether some unit holds more windows than are kept.
+    `before` (n x 4) and `after` (n x 3) take each unit's value around the event, `places` the cell
+    (-1 where nothing is billed), `dirty` the cells that changed, from `counts[3]` on. Returns
+    whether some unit holds more windows than are kept.
     """
     is_crowded = False
     for at in range(len(chosen)):
         row = chosen[at]
         if found[row] < 0:
             before[at, 0] = before[at, 1] = before[at, 2] = before[at, 3] = _ZERO
+            after[at, 0] = after[at, 1] = after[at, 2] = _ZERO
+            places[at] = _NONE
             continue
         unit = units[found[row]]
         before[at, 0], before[at, 1], before[at, 2] = unit.low, unit.middle, np.uint64(unit.high)
@@ -241,6 +252,8 @@ def fold(
             if _is_after(moment, first, second, cell.last_us, cell.first, cell.second):
                 cell.low, cell.middle, cell.high = low, middle, high
                 cell.first, cell.second = first, second
+        after[at, 0], after[at, 1], after[at, 2] = unit.low, unit.middle, np.uint64(unit.high)
+        places[at] = place
         cell.last_us = max(cell.last_us, moment)
         cell.first_us = min(cell.first_us, moment)
         cell.events += 1
@@ -290,9 +303,12 @@ def _in_order(word: np.uint64) -> np.uint64:
 
 @compiled
 def forget_cells(
-    units: Units, cells: Cells, counts: Integers, durable: int, pinned: NDArray[np.bool_]
-) -> tuple[int, bool]:
+    units: Units, cells: Cells, charges: Words, counts: Integers, durable: int,
+    pinned: NDArray[np.bool_],
+) -> tuple[int, bool]:  # fmt: skip
     """Let crowded units forget their oldest windows, if stored; those in `pinned` are needed.
+
+    What the windows were charged is in `charges` (`RATED_WORDS` for each cell, or none at all).
 
     Returns the newest window that was forgotten, -1 if none was, and whether a unit is crowded
     still.
@@ -318,6 +334,8 @@ def forget_cells(
                 unit.is_whole = False
                 unit.cells -= 1
                 cell.unit = _NONE
+                for word in range(min(RATED_WORDS, len(charges))):
+                    charges[RATED_WORDS * at + word] = _ZERO
                 cell.next = counts[2]
                 counts[2] = at
             else:

@@ -1,28 +1,48 @@
 """The ledger of one partition under one assignment: its units, and how missing ones are read."""
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
-from dataflows.ledger_table import SeriesTable, UnitTable
+from dataflows.chains import Chains
+from dataflows.ledger_table import Folded, SeriesTable, UnitTable
+from dataflows.parts import CustomerParts, Parts
+from dataflows.rating import Rated, Rating
 from metering.batch import EventBatch, Source
 from metering.errors import AssignmentLost
-from metering.period import period_starts
+from metering.period import window_starts
 from metering.totals import (
     StoredPartition,
     StoredWindow,
     TotalsStore,
-    UnitKey,
     WindowKey,
 )
+
+
+class Held(NamedTuple):
+    """The unit of each event, its window and the part that it falls into."""
+
+    units: NDArray[np.int32]
+    windows: NDArray[np.int64]
+    parts: Parts
 
 
 class PartitionLedger:
     """Units of one source partition. A newer assignment starts with a new one."""
 
-    def __init__(self, source: Source, stored: StoredPartition, series: SeriesTable) -> None:
-        """Nothing is held yet."""
+    def __init__(
+        self, source: Source, stored: StoredPartition, *, series: SeriesTable,
+        rating: Rating | None = None,
+    ) -> None:  # fmt: skip
+        """Nothing is held yet; without `rating` nothing is charged."""
         self.source = source
-        self.table = UnitTable(series)
+        self.table = UnitTable(series, is_rated=rating is not None)
+        self._rating = rating
+        self._chains = (
+            None if rating is None else Chains(rating.pricing, source, hows=series.aggregations)
+        )
+        self._parts = CustomerParts(None if rating is None else rating.pricing)
         self.is_crowded = False
         #: Start of the newest window that some unit may lack though it is stored.
         self.lacking_until = -1
@@ -32,10 +52,8 @@ class PartitionLedger:
         self._stored_until = stored.newest_window
         self._series = series
 
-    def hold(
-        self, batch: EventBatch, windows: NDArray[np.int64], store: TotalsStore, *, flush: int
-    ) -> NDArray[np.int32]:
-        """Numbers of the batch's units, with the windows of theirs that are stored but not held.
+    def hold(self, batch: EventBatch, store: TotalsStore, *, flush: int) -> Held:
+        """The batch's units, with the windows of theirs that are stored but not held.
 
         A window that is not stored is begun when its first event is applied. New cells are pinned
         until `flush` is durable. Raises `DependencyDown`; the ledger is of no use then.
@@ -43,17 +61,22 @@ class PartitionLedger:
         table = self.table
         customers = table.customers(batch.columns.column("customer_id"))
         series = self._series.numbers(batch.series)[batch.codes]
-        periods = period_starts(batch.occurred_us)
-        found, missing = table.find(customers, series, periods)
+        parts = self._parts.find(batch, customers)
+        windows = np.maximum(window_starts(batch.occurred_us), parts.starts)
+        found, missing = table.find(customers, series, parts.starts)
         created = len(table)
         if missing:
-            table.add(customers, series, periods, windows=windows, found=found, flush=flush)
+            table.add(customers, series, parts, windows=windows, found=found, flush=flush)
+            if self._rating is not None:
+                self._rating.price(table, created, every=self._series.every)
             self._restore(created, store)
         if self.lacking_until >= 0:
             rows = table.lacking(found, windows, until=self.lacking_until, created=created)
             if rows:
                 self._read_windows({(int(found[i]), int(windows[i])) for i in rows}, store, flush)
-        return found
+        if self._chains is not None:
+            self._hold_chains(found, store)
+        return Held(found, windows, parts)
 
     def pinned(self, plans: list[NDArray[np.int32]]) -> NDArray[np.bool_]:
         """Mask of the units that batches on their way need, by the numbers of their units."""
@@ -72,7 +95,29 @@ class PartitionLedger:
         newest = self.table.units["newest"][: len(self.table)][~kept]
         if len(newest):
             self._stored_until = max(self._stored_until, int(newest.max()))
-        return self.table.keep(kept)
+        self._parts.forget()
+        numbers = self.table.keep(kept)
+        if self._chains is not None:
+            every = np.arange(len(self.table), dtype=np.int32)
+            self._chains.keep(self._chained(every), self.table.key)
+        return numbers
+
+    def rate(self, units: NDArray[np.int32], folded: Folded) -> Rated | None:
+        """What events were charged, each the next one of its unit; None without prices."""
+        if self._rating is None or self._chains is None:
+            return None
+        return self._rating.rate(self.table, units, folded=folded, chains=self._chains)
+
+    def _hold_chains(self, units: NDArray[np.int32], store: TotalsStore) -> None:
+        chained = self._chained(units)
+        if chained:
+            assert self._chains is not None
+            self._chains.hold(chained, self.table.key, store=store, stored_until=self._stored_until)
+
+    def _chained(self, units: NDArray[np.int32]) -> list[int]:
+        assert self._rating is not None
+        chained: list[int] = units[self._rating.is_chained(self.table, units)].tolist()
+        return chained
 
     def _restore(self, created: int, store: TotalsStore) -> None:
         """Read the units from number `created` on, where they can be stored."""
@@ -81,7 +126,7 @@ class PartitionLedger:
         asked = (np.flatnonzero(periods <= self._stored_until) + created).tolist()
         if not asked:
             return
-        numbers = {UnitKey(*table.key(number)): number for number in asked}
+        numbers = {table.key(number): number for number in asked}
         where = self.source.stream, self.source.partition
         for key, stored in store.units(*where, list(numbers)).items():
             table.restore_unit(numbers[key], stored)
@@ -93,8 +138,7 @@ class PartitionLedger:
     def _read_windows(self, wanted: set[tuple[int, int]], store: TotalsStore, flush: int) -> None:
         asked = {}
         for number, window in sorted(wanted):
-            customer, meter, group, _ = self.table.key(number)
-            asked[WindowKey(customer, meter, group, window)] = number
+            asked[WindowKey(*self.table.key(number)[:3], window)] = number
         found = store.windows(self.source.stream, self.source.partition, list(asked))
         for key, number in asked.items():
             stored = found.get(key)

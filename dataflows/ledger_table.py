@@ -9,10 +9,21 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dataflows import ledger_columns as columns
-from dataflows.ledger_columns import CELL, HOW, MAX, NEWEST, UNIT, Integers, Words
+from dataflows.ledger_columns import (
+    CELL,
+    HOW,
+    MAX,
+    NEWEST,
+    RATED_WORDS,
+    UNIT,
+    Integers,
+    Words,
+)
 from dataflows.ledger_customers import hash_texts, number_customers, place_customers
+from dataflows.parts import Parts
 from metering.batch import EventBatch
-from metering.totals import StoredUnit, StoredWindow, TotalColumns
+from metering.decimals import coded
+from metering.totals import StoredUnit, StoredWindow, TotalColumns, UnitKey
 
 _CAPACITY_FIRST = 1024
 _BYTES_FIRST = 16_384
@@ -29,12 +40,24 @@ class Series(NamedTuple):
     group: str
 
 
+class Folded(NamedTuple):
+    """What folding a batch in gave: the unit's value around each event, and the cell it went to.
+
+    `before` is n x 4 words, `after` n x 3; where nothing is billed both are 0 and `cells` is -1.
+    """
+
+    before: Words
+    after: Words
+    cells: NDArray[np.int32]
+    is_crowded: bool
+
+
 class SeriesTable:
     """Numbers of the (meter, group) pairs that a worker has seen, and how each aggregates."""
 
     def __init__(self, aggregations: dict[str, str]) -> None:
         """Know none yet; `aggregations` are by meter."""
-        self._aggregations = aggregations
+        self.aggregations = aggregations
         self._numbers: dict[Series, int] = {}
         self.every: list[Series] = []
         self.hows = np.zeros(64, np.uint8)
@@ -49,7 +72,7 @@ class SeriesTable:
                 number = self._numbers[series] = len(self.every)
                 self.every.append(series)
                 self.hows = _grown(self.hows, number + 1)
-                self.hows[number] = HOW.index(self._aggregations[series.meter])
+                self.hows[number] = HOW.index(self.aggregations[series.meter])
             found[at] = number
         return found
 
@@ -57,9 +80,11 @@ class SeriesTable:
 class UnitTable:
     """The units and their windows, by number; numbers hold until `keep` is called."""
 
-    def __init__(self, series: SeriesTable) -> None:
-        """Empty."""
+    def __init__(self, series: SeriesTable, *, is_rated: bool = False) -> None:
+        """Empty. `is_rated` says that windows keep what they were charged."""
         self._series = series
+        self._is_rated = is_rated
+        self.charges = np.zeros(0, np.uint64)
         self.units = np.zeros(_CAPACITY_FIRST, UNIT)
         self.cells = np.zeros(_CAPACITY_FIRST, CELL)
         self._slots = _empty_slots(_CAPACITY_FIRST)
@@ -108,7 +133,7 @@ class UnitTable:
         return found, missing
 
     def add(
-        self, customers: NDArray[np.int32], series: NDArray[np.int32], periods: Integers, *,
+        self, customers: NDArray[np.int32], series: NDArray[np.int32], parts: Parts, *,
         windows: Integers, found: NDArray[np.int32], flush: int,
     ) -> int:  # fmt: skip
         """Begin the units that are missing in `found`, and put them there.
@@ -122,7 +147,7 @@ class UnitTable:
             self._slots = _empty_slots(len(self.units))
             columns.place_units(self.units, self._slots, before)
         columns.add_units(
-            self.units, self.cells, self._slots, customers, series, periods, windows,
+            self.units, self.cells, self._slots, customers, series, *parts, windows,
             self._series.hows, found, self._counts, flush,
         )  # fmt: skip
         return before
@@ -141,19 +166,18 @@ class UnitTable:
     def fold(
         self, batch: EventBatch, chosen: Integers, *, at: tuple[NDArray[np.int32], Integers],
         late: NDArray[np.bool_], counted: NDArray[np.bool_], flush: int,
-    ) -> tuple[Words, bool]:  # fmt: skip
-        """Fold in the events at positions `chosen`; `at` are the units and windows of all.
-
-        Gives the values before (see `ledger_columns.fold`), and whether a unit is crowded.
-        """
+    ) -> Folded:  # fmt: skip
+        """Fold in the events at positions `chosen`; `at` are the units and windows of all."""
         self._reserve_cells(len(chosen))
         self._dirty = _grown(self._dirty, int(self._counts[_DIRTY]) + len(chosen))
         before = np.empty((len(chosen), 4), np.uint64)
+        after = np.empty((len(chosen), 3), np.uint64)
+        cells = np.empty(len(chosen), np.int32)
         is_crowded = columns.fold(
             self.units, self.cells, self._counts, chosen, *at, batch.occurred_us, batch.quantities,
-            batch.identities, late, counted, flush, before, self._dirty,
+            batch.identities, late, counted, flush, before, after, cells, self._dirty,
         )  # fmt: skip
-        return before, is_crowded
+        return Folded(before, after, cells, is_crowded)
 
     def restore_unit(self, number: int, stored: StoredUnit) -> None:
         """Take over what the store holds of a unit; windows are restored one by one."""
@@ -184,9 +208,18 @@ class UnitTable:
             cell["events"], cell["late"] = stored.events, stored.late_events
             cell["first_us"], cell["last_us"] = stored.first_us, stored.last_us
             _put_identity(cell, stored.last_identity)
+            if self._is_rated:
+                words = self.charges[RATED_WORDS * at : RATED_WORDS * (at + 1)]
+                for place, value in enumerate((stored.included, stored.overage, stored.charge)):
+                    words[3 * place : 3 * place + 3] = [
+                        value >> shift & _WORD for shift in (0, 64, 128)
+                    ]
 
-    def cut(self, number: int) -> TotalColumns:
-        """The changed windows, which are pinned until cut `number` is durable."""
+    def cut(self, number: int, cards: NDArray[np.uint64]) -> TotalColumns:
+        """The changed windows, which are pinned until cut `number` is durable.
+
+        `cards` are the stored numbers of prices; the last ones stand for units without a price.
+        """
         dirty = self._dirty[: self._counts[_DIRTY]].astype(np.int64)
         self._counts[_DIRTY] = 0
         cells = self.cells[dirty]
@@ -199,21 +232,26 @@ class UnitTable:
             cells["high"].view(np.uint64),
             (cells["high"] >> 63).view(np.uint64),
         )
+        rated = self.charges.reshape(-1, RATED_WORDS)[dirty] if self._is_rated else None
         identities = np.stack([cells["first"], cells["second"]], axis=1).byteswap()
         every = self._series.every
         return TotalColumns(
             customers=self._customer_texts(units["customer"]),
-            meters=_coded(units["series"], [each.meter for each in every]),
-            groups=_coded(units["series"], [each.group for each in every]),
-            aggregations=_coded(units["how"], HOW),
+            meters=coded(units["series"], [each.meter for each in every]),
+            groups=coded(units["series"], [each.group for each in every]),
+            aggregations=coded(units["how"], HOW),
             window_starts=cells["window"].copy(), quantities=words, events=cells["events"].copy(),
             late_events=cells["late"].astype(np.int64), first_us=cells["first_us"].copy(),
             last_us=cells["last_us"].copy(), last_identities=identities,
+            parts=units["period"].astype(np.int64), periods=units["billing"].astype(np.int64),
+            cards=cards.astype(np.uint64)[units["price"]], rated=rated,
         )  # fmt: skip
 
     def forget_cells(self, durable: int, pinned: NDArray[np.bool_]) -> tuple[int, bool]:
         """Let crowded units forget old windows (see `ledger_columns.forget_cells`)."""
-        return columns.forget_cells(self.units, self.cells, self._counts, durable, pinned)
+        return columns.forget_cells(
+            self.units, self.cells, self.charges, self._counts, durable, pinned
+        )
 
     def settled(self, durable: int, pinned: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Units of which all is stored and that are not `pinned`."""
@@ -233,6 +271,9 @@ class UnitTable:
         cells["unit"], cells["next"] = numbers[cells["unit"]], places[cells["next"]]
         units["cell"] = places[units["cell"]]
         self._keep_customers(units)
+        if self._is_rated:
+            charges = self.charges.reshape(-1, RATED_WORDS)[: len(is_kept)][is_kept]
+            self.charges = _grown(charges.reshape(-1), _CAPACITY_FIRST * RATED_WORDS)
         self.units, self.cells = _grown(units, _CAPACITY_FIRST), _grown(cells, _CAPACITY_FIRST)
         self._dirty = _grown(dirty, _CAPACITY_FIRST)
         self._counts[:] = [len(units), len(cells), -1, len(dirty)]
@@ -240,15 +281,18 @@ class UnitTable:
         columns.place_units(self.units, self._slots, len(units))
         return numbers
 
-    def key(self, number: int) -> tuple[str, str, str, int]:
-        """Customer, meter, group and period of a unit."""
+    def key(self, number: int) -> UnitKey:
+        """Customer, meter and group of a unit, and its part."""
         unit = self.units[number]
         series = self._series.every[int(unit["series"])]
         at, end = self._places[unit["customer"]], self._places[unit["customer"] + 1]
-        return self._texts[at:end].tobytes().decode(), *series, int(unit["period"])
+        customer = self._texts[at:end].tobytes().decode()
+        return UnitKey(customer, *series, int(unit["period"]), int(unit["until"]))
 
     def _reserve_cells(self, more: int) -> None:
         self.cells = _grown(self.cells, int(self._counts[_CELLS]) + more)
+        if self._is_rated:
+            self.charges = _grown(self.charges, RATED_WORDS * len(self.cells))
 
     def _customer_texts(self, numbers: NDArray[np.int32]) -> pa.StringArray:
         ends = self._places[: self._customers + 1].astype(np.int32)
@@ -281,13 +325,6 @@ def _grown(held: NDArray[T], wanted: int) -> NDArray[T]:
 def _empty_slots(count: int) -> NDArray[np.int32]:
     """Room to find `count` of something, and some more."""
     return np.full(1 << max(3 * count - 1, 7).bit_length(), -1, np.int32)
-
-
-def _coded(codes: NDArray[T], texts: Sequence[str]) -> pa.DictionaryArray:
-    """The text of each code; a dictionary must not name one twice."""
-    places = {text: at for at, text in enumerate(dict.fromkeys(texts))}
-    place_of = np.array([places[text] for text in texts], np.int32)
-    return pa.DictionaryArray.from_arrays(place_of[codes], pa.array(list(places), pa.string()))
 
 
 def _put(to: np.void, value: int) -> None:

@@ -12,19 +12,21 @@ import threading
 
 from bytewax.dataflow import Dataflow
 
+from dataflows.catalog_watch import store_versions
 from dataflows.health import Health, HealthServer
 from dataflows.pipeline import build_flow
 from dataflows.runner import open_stream, tune_memory
 from dataflows.worker import Worker
-from metering.catalog_load import load_catalog
 from metering.metrics import WorkerMetrics
 from metering.settings import load_settings
+from rating_engine.price_book.load import load_price_book
 
 
 def main_flow() -> Dataflow:
     """The dataflow, connected. Raises `SettingsInvalid`, `TopicUnfit`, `DependencyDown`."""
     settings = load_settings()
-    catalog = load_catalog(settings.catalog)
+    book = load_price_book(settings.catalog)
+    store_versions(settings, book)
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
@@ -32,7 +34,7 @@ def main_flow() -> Dataflow:
     health = Health(WorkerMetrics())
     HealthServer(health, settings.http_host, settings.http_port)
     worker = Worker(
-        settings, catalog, open_stream(settings), health,
+        settings, book, open_stream(settings), health,
         is_stopping=stopping.is_set, fails_loudly=True,
     )  # fmt: skip
     health.flow()

@@ -10,8 +10,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dataflows.dedup import Decided
-from metering.batch import EventBatch, RawBatch, Source
-from metering.decimals import decimal256_of_words
+from dataflows.ledger import Applied
+from dataflows.rating import Rated
+from metering.batch import CHARGE_SCALE, EventBatch, RawBatch, Source
+from metering.decimals import coded, decimal256_of_words
 from metering.flush import DUPLICATE_SCHEMA
 from metering.rejection import Rejection, RejectionCode, Suppression
 
@@ -39,9 +41,9 @@ class Outcome:
 
 
 def outcome_of(
-    decided: Decided, *, late: NDArray[np.bool_], before: NDArray[np.uint64], watermark_ms: int
+    decided: Decided, *, late: NDArray[np.bool_], applied: Applied, watermark_ms: int
 ) -> Outcome:
-    """What is written for a batch; `late` and `before` belong to the chosen events."""
+    """What is written for a batch; `late` and `applied` belong to the chosen events."""
     batch = decided.plan.batch
     duplicates = decided.others[~decided.conflicting]
     conflicts = _conflicts(batch, decided)
@@ -50,7 +52,7 @@ def outcome_of(
         first_offset=batch.first_offset,
         next_offset=batch.next_offset,
         watermark_ms=watermark_ms,
-        events=_events(decided, late, before) if len(decided.chosen) else None,
+        events=_events(decided, late, applied=applied) if len(decided.chosen) else None,
         duplicates=_duplicates(batch, decided) if len(duplicates) else None,
         rejections=[*batch.rejections, *conflicts],
         suppressions=batch.suppressions,
@@ -68,18 +70,35 @@ def gaps_of(raw: RawBatch) -> list[tuple[int, int]]:
     return [(before + 1, after) for before, after in pairwise(borders) if after > before + 1]
 
 
-def _events(
-    decided: Decided, late: NDArray[np.bool_], before: NDArray[np.uint64]
-) -> pa.RecordBatch:
+def _events(decided: Decided, late: NDArray[np.bool_], *, applied: Applied) -> pa.RecordBatch:
     batch = decided.plan.batch
     columns = batch.columns
     if len(decided.chosen) != len(batch):
         columns = columns.take(pa.array(decided.chosen))
-    names = [*columns.schema.names, "late", "counted", "cumulative_before"]
-    arrays = [
-        *columns.columns, pa.array(late), pa.array(decided.counted), decimal256_of_words(before)
-    ]  # fmt: skip
-    return pa.RecordBatch.from_arrays(arrays, names=names)
+    parts = decided.plan.parts
+    more = {
+        "late": pa.array(late),
+        "counted": pa.array(decided.counted),
+        "part_start": pa.array(parts.starts[decided.chosen].astype(np.uint32)),
+        "period_start": pa.array(parts.periods[decided.chosen].astype(np.uint32)),
+        "cumulative_before": decimal256_of_words(applied.before),
+    }
+    if applied.rated is not None:
+        more |= _charges(applied.rated)
+    return pa.RecordBatch.from_arrays(
+        [*columns.columns, *more.values()], names=[*columns.schema.names, *more]
+    )
+
+
+def _charges(rated: Rated) -> dict[str, pa.Array]:
+    return {
+        "included": decimal256_of_words(rated.included),
+        "overage": decimal256_of_words(rated.overage),
+        "charge": decimal256_of_words(rated.charge, scale=CHARGE_SCALE),
+        "card": pa.array(rated.numbers[rated.cards]),
+        "price_version": coded(rated.cards, rated.versions),
+        "catalog": coded(np.zeros(len(rated.cards), np.int32), [rated.catalog]),
+    }
 
 
 def _duplicates(batch: EventBatch, decided: Decided) -> pa.RecordBatch:

@@ -17,13 +17,14 @@ from contextlib import suppress
 from bytewax.dataflow import Dataflow
 from bytewax.testing import run_main
 
+from dataflows.catalog_watch import CatalogWatch, store_versions
 from dataflows.health import Health
 from dataflows.kafka_reader import topic_id
 from dataflows.pipeline import EPOCH_INTERVAL, build_flow
 from dataflows.worker import Worker
-from metering.catalog import Catalog
 from metering.errors import MeterlineError, TransientError
 from metering.settings import Settings
+from rating_engine.price_book.book import PriceBook
 from sinks.clickhouse import connect_clickhouse
 from sinks.progress import Progress
 
@@ -41,12 +42,15 @@ class Runner:
     """Keeps one worker going in this process."""
 
     def __init__(
-        self, settings: Settings, catalog: Catalog, health: Health, *,
+        self, settings: Settings, book: PriceBook, health: Health, *,
         accept_topic: str | None = None, accepted_gaps: dict[int, int] | None = None,
     ) -> None:  # fmt: skip
         """Nothing is connected before `run`."""
         self._settings = settings
-        self._catalog = catalog
+        self._book = book
+        #: Once is enough: later this one may be behind what another worker has stored.
+        self._is_stored = False
+        self._watch = CatalogWatch(settings, book, say_refused=health.metrics.catalog_refused.set)
         self._health = health
         self._accept_topic = accept_topic
         self._accepted_gaps = accepted_gaps
@@ -75,7 +79,10 @@ class Runner:
         wait_s = _WAIT_S_FIRST
         tune_memory()
         is_drained = True
+        self._watch.start()
         while not self._stop.is_set():
+            if self._watch.has_news:
+                self._book, self._is_stored = self._watch.take(), True
             began = time.monotonic()
             try:
                 is_drained = False
@@ -89,10 +96,14 @@ class Runner:
         return is_drained
 
     def _run_once(self) -> None:
+        if not self._is_stored:
+            store_versions(self._settings, self._book)
+            self._is_stored = True
         stream = open_stream(self._settings, accepted=self._accept_topic)
         worker = Worker(
-            self._settings, self._catalog, stream, self._health,
-            is_stopping=self._stop.is_set, accepted_gaps=self._accepted_gaps,
+            self._settings, self._book, stream, self._health,
+            is_stopping=lambda: self._stop.is_set() or self._watch.has_news,
+            accepted_gaps=self._accepted_gaps,
         )  # fmt: skip
         done = threading.Event()
         observer = threading.Thread(

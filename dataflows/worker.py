@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from dataflows.accounting import Accountant
 from dataflows.assignments import Assignments
+from dataflows.catalog_watch import rating_of
 from dataflows.claim_queue import ClaimQueue
 from dataflows.dedup import Decided, Deduplicator
 from dataflows.flusher import Flusher
@@ -24,11 +25,11 @@ from dataflows.outcome import Outcome
 from dataflows.source import UsageReader
 from dataflows.watermark import Watermarks
 from metering.batch import EventBatch, RawBatch, Source, Tick
-from metering.catalog import Catalog
 from metering.decode import Decoder
 from metering.flush import Flush
 from metering.identity import identity_seed
 from metering.settings import Settings
+from rating_engine.price_book.book import PriceBook
 from sinks.clickhouse import connect_clickhouse
 from sinks.dedup_adopt import adopt_memory
 from sinks.history import ClickHouseHistory
@@ -73,7 +74,7 @@ class Worker:
     """The steps of one worker. Everything but claims and flushes happens in one thread."""
 
     def __init__(
-        self, settings: Settings, catalog: Catalog, stream: str, health: Health, *,
+        self, settings: Settings, book: PriceBook, stream: str, health: Health, *,
         is_stopping: Callable[[], bool], accepted_gaps: dict[int, int] | None = None,
         fails_loudly: bool = False,
     ) -> None:  # fmt: skip
@@ -83,6 +84,7 @@ class Worker:
         flow just ends and `failure` holds it.
         """
         self._settings = settings
+        catalog = book.catalog
         self._stream = stream
         self._health = health
         self._is_stopping = is_stopping
@@ -98,7 +100,10 @@ class Worker:
         self.failure: BaseException | None = None
         self._is_done = False
         self._decoder = Decoder(catalog, settings)
-        self._ledger = Ledger(catalog, ClickHouseTotals(reads), units_max=settings.ledger_units_max)
+        self._ledger = Ledger(
+            catalog, ClickHouseTotals(reads), units_max=settings.ledger_units_max,
+            rating=rating_of(book),
+        )  # fmt: skip
         seed = identity_seed(settings.identity_key.get_secret_value())
         history = ClickHouseHistory(looks_up)
         is_current = self._assignments.is_current

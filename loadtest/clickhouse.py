@@ -6,12 +6,14 @@ because a driver that goes through float or a narrow decimal context would hide 
 
 from collections.abc import Sequence
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import clickhouse_connect
 from clickhouse_connect.driver.client import Client
 
 from loadtest.outcome import Outcome, Total, TotalKey
+from loadtest.prices import Charge, ChargeKey
 
 # An event that was a duplicate of one in flight, and was accepted itself when that one was lost
 # with the dedup memory, keeps its older row; what counts is that it was accepted.
@@ -62,6 +64,19 @@ class ClickHouse:
             rejected={str(code): int(count) for code, count in self._rows(codes)},
             totals=self._totals(),
         )
+
+    def charges(self) -> dict[ChargeKey, Charge]:
+        """What finance reads: charges of billing periods, their parts added up."""
+        rows = self._rows(
+            "SELECT customer_id, meter, `group`, toUnixTimestamp(period_start),"
+            " toString(sum(quantity)), toString(sum(included)), toString(sum(overage)),"
+            " toString(sum(charge)) FROM period_charges"
+            " GROUP BY customer_id, meter, `group`, period_start"
+        )
+        return {
+            ChargeKey(customer, meter, group, int(period)): Charge(*map(Fraction, amounts))
+            for customer, meter, group, period, *amounts in rows
+        }
 
     def _totals(self) -> dict[TotalKey, Total]:
         rows = self._rows(

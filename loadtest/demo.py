@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
+import orjson
 import typer
 from clickhouse_connect.driver.exceptions import ClickHouseError
 from confluent_kafka import KafkaException
@@ -19,12 +20,13 @@ from rich.console import Console
 from loadtest.catalog import write_catalog
 from loadtest.clickhouse import ClickHouse, database_of
 from loadtest.meterline import CommandFailed, Meterline
-from loadtest.oracle import await_accounted, differences_table, settle
+from loadtest.oracle import await_accounted, compare_charges, differences_table, settle
 from loadtest.plan import Message, Plan
 from loadtest.population import Population
+from loadtest.prices import Charge, ChargeKey, expected_charges, write_prices
 from loadtest.produce import NotDelivered, produce
 from loadtest.servers import servers
-from loadtest.summary import bars, summary_line, summary_table
+from loadtest.summary import bars, charges_table, dearest_by_meter, summary_line, summary_table
 from loadtest.topics import create_events_topic, events_topic, group_members
 from loadtest.workers import Workers
 from loadtest.workload import Workload
@@ -112,7 +114,10 @@ def run(demo: Demo) -> bool:
     bootstrap_servers = demo.addresses["KAFKA_BOOTSTRAP_SERVERS"]
     create_events_topic(bootstrap_servers, events_topic(demo.namespace), demo.plan.partitions)
     demo.meterline.run("migrate")
-    write_catalog(demo.catalog, Population(demo.plan.customers), datetime.now(UTC))
+    population, now = Population(demo.plan.customers), datetime.now(UTC)
+    changed_at = now.replace(minute=0, second=0, microsecond=0)
+    write_catalog(demo.catalog, population, now)
+    write_prices(demo.catalog, population.names, changed_at=changed_at)
     with Workers(demo.meterline, demo.catalog) as workers:
         for _ in range(_WORKERS):
             workers.start()
@@ -125,6 +130,8 @@ def run(demo: Demo) -> bool:
     expected = workload.truth.outcome()
     expected.save(demo.folder / "truth.json")
     got, differences = settle(demo.clickhouse, expected, deadline_s=_SETTLED_S)
+    charges = expected_charges(expected.totals, population.names, changed_at=changed_at)
+    differences += compare_charges(charges, demo.clickhouse.charges())
     rate = expected.accounted / accounted_s
     title = f"{expected.accounted:,} events in {accounted_s:.1f} s ({rate:,.0f}/s)"
     _out.print(summary_table(expected, got, title))
@@ -133,8 +140,29 @@ def run(demo: Demo) -> bool:
         _say(f"DEMO FAILED seed={demo.seed} differences={len(differences)}")
         return False
     demo.meterline.run("verify")
+    for month in sorted({_month(key) for key in charges}):
+        _say(demo.meterline.run("charges", "--period", month).strip())
+    _show_charges(demo, charges)
     _say(summary_line("DEMO OK", expected, time.monotonic() - started))
     return True
+
+
+def _show_charges(demo: Demo, charges: Mapping[ChargeKey, Charge]) -> None:
+    """The dearest charge of each meter with what was included, and one of them explained."""
+    _out.print(charges_table(dearest_by_meter(charges), len(charges)))
+    key = max(charges, key=lambda key: (charges[key].included, charges[key].charge))
+    group = [f"{name}={value}" for name, value in orjson.loads(key.group).items()]
+    asked = [
+        "explain", "--customer", key.customer_id, "--meter", key.meter,
+        *(word for text in group for word in ("--group", text)),
+        "--period", _month(key), "--events", "3",
+    ]  # fmt: skip
+    _say(f"$ meterline {' '.join(asked)}")
+    _say(demo.meterline.run(*asked))
+
+
+def _month(key: ChargeKey) -> str:
+    return f"{datetime.fromtimestamp(key.period_start, UTC):%Y-%m}"
 
 
 def _await_assignment(demo: Demo, workers: Workers) -> None:

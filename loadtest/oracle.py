@@ -1,13 +1,14 @@
 """Compares what must have come out with what did, number by number."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import NamedTuple, Protocol
 
 from rich.table import Table
 
 from loadtest.outcome import Outcome, Total, TotalKey
+from loadtest.prices import Charge, ChargeKey
 
 _POLL_S_MIN = 0.5
 
@@ -58,6 +59,27 @@ def compare(expected: Outcome, got: Outcome) -> list[Difference]:
     return [
         Difference(what, _text(wants), _text(has)) for what, wants, has in pairs if wants != has
     ]
+
+
+def compare_charges(
+    expected: Mapping[ChargeKey, Charge], got: Mapping[ChargeKey, Charge]
+) -> list[Difference]:
+    """Every charge, to the last digit; where nothing was used, nothing is compared."""
+    return [
+        Difference(
+            f"charge {' '.join(map(str, key))}",
+            _charge_text(expected.get(key)),
+            _charge_text(got.get(key)),
+        )
+        for key in sorted(expected.keys() | got.keys())
+        if expected.get(key) != got.get(key)
+    ]
+
+
+def _charge_text(charge: Charge | None) -> str:
+    if charge is None:
+        return "-"
+    return ", ".join(f"{name} {float(value):f}" for name, value in charge._asdict().items())
 
 
 def await_accounted(

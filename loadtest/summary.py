@@ -1,10 +1,15 @@
 """How a run is shown: progress bars, the table at the end, and the one line for programs."""
 
+from collections.abc import Mapping
+from decimal import Decimal
+from fractions import Fraction
+
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from loadtest.outcome import Outcome
+from loadtest.prices import Charge, ChargeKey
 
 
 def bars(console: Console) -> Progress:
@@ -29,6 +34,33 @@ def summary_table(expected: Outcome, got: Outcome, title: str) -> Table:
             style = "green" if wanted == found else "bold red"
             table.add_row(what, f"{wanted:,}", f"[{style}]{found:,}[/]")
     return table
+
+
+def charges_table(charges: Mapping[ChargeKey, Charge], count: int) -> Table:
+    """Some of `count` lines: what was used, what of it was included, what the rest costs."""
+    table = Table(title=f"{len(charges)} of {count:,} charges", title_justify="left")
+    for name in ("customer", "meter", "group"):
+        table.add_column(name)
+    for name in ("used", "included", "overage", "charge"):
+        table.add_column(name, justify="right")
+    for key, charge in charges.items():
+        table.add_row(key.customer_id, key.meter, key.group, *map(_decimal, charge))
+    return table
+
+
+def dearest_by_meter(charges: Mapping[ChargeKey, Charge]) -> dict[ChargeKey, Charge]:
+    """The greatest charge of each meter that is charged at all."""
+    found: dict[str, ChargeKey] = {}
+    for key in sorted(charges, key=lambda key: charges[key].charge):
+        if charges[key].charge:
+            found[key.meter] = key
+    return {key: charges[key] for _, key in sorted(found.items())}
+
+
+def _decimal(value: Fraction) -> str:
+    """Without trailing zeros; every value here has an end."""
+    text = f"{Decimal(value.numerator) / Decimal(value.denominator):f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def summary_line(verdict: str, outcome: Outcome, seconds: float) -> str:

@@ -14,6 +14,8 @@ from metering.rejection import Rejection, Suppression
 
 #: Quantities are whole numbers of 10^-12 units, so that sums are exact.
 QUANTITY_SCALE = 12
+#: Charges are whole numbers of 10^-24 of the currency's unit: a price times a quantity.
+CHARGE_SCALE = 24
 
 #: Columns of `EventBatch.columns`, named and typed as in the table `usage_events`.
 EVENT_SCHEMA = pa.schema(

@@ -1,17 +1,34 @@
 """Whole numbers of 10^-12 units to and from Arrow decimals, exactly and mostly without a loop."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from metering.batch import QUANTITY_SCALE
 
-_WIDE = pa.decimal256(76, QUANTITY_SCALE)
+
+def decimal256_of_words(words: NDArray[np.uint64], *, scale: int = QUANTITY_SCALE) -> pa.Array:
+    """Decimal(76, `scale`) column of n x 4 words, the low one first, two's complement."""
+    kind = pa.decimal256(76, scale)
+    return pa.Array.from_buffers(kind, len(words), [None, pa.py_buffer(words)])
 
 
-def decimal256_of_words(words: NDArray[np.uint64]) -> pa.Array:
-    """Decimal(76, 12) column of n x 4 words, the low one first, two's complement."""
-    return pa.Array.from_buffers(_WIDE, len(words), [None, pa.py_buffer(words)])
+def widened(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Four words for each three: the same numbers."""
+    wide = np.empty((len(words), 4), np.uint64)
+    wide[:, :3] = words
+    wide[:, 3] = (wide[:, 2].view(np.int64) >> 63).view(np.uint64)
+    return wide
+
+
+def coded(codes: NDArray[np.integer[Any]], texts: Sequence[str]) -> pa.DictionaryArray:
+    """The text of each code (-1 is the last one); a dictionary must not name one twice."""
+    places = {text: at for at, text in enumerate(dict.fromkeys(texts))}
+    place_of = np.array([places[text] for text in texts], np.int32)
+    return pa.DictionaryArray.from_arrays(place_of[codes], pa.array(list(places), pa.string()))
 
 
 def units_of(column: pa.Array) -> list[int]:

@@ -8,13 +8,6 @@ from metering.batch import Source
 from metering.rejection import Rejection, Suppression
 from metering.totals import TotalColumns
 
-#: Columns that the steps add to an event on its way (see `usage_events`).
-OUTCOME_FIELDS = [
-    pa.field("late", pa.bool_()),
-    pa.field("counted", pa.bool_()),
-    pa.field("cumulative_before", pa.decimal256(76, 12)),
-]
-
 DUPLICATE_SCHEMA = pa.schema(
     [
         ("offset", pa.uint64()),
@@ -36,7 +29,7 @@ DUPLICATE_SCHEMA = pa.schema(
 class PartitionFlush:
     """One partition's part of a flush: offsets `first_offset` .. `next_offset` - 1.
 
-    `events` are record batches of `EVENT_SCHEMA` and `OUTCOME_FIELDS`; `duplicates` of
+    `events` are record batches of `EVENT_SCHEMA` and what the steps added; `duplicates` of
     `DUPLICATE_SCHEMA`; `gaps` are half-open ranges of offsets without a record.
     """
 
@@ -54,7 +47,12 @@ class PartitionFlush:
 
 @dataclass(slots=True)
 class Flush:
-    """Parts of distinct partitions, written together; `number` ascends within one worker."""
+    """Parts of distinct partitions, written together; `number` ascends within one worker.
+
+    `cards` and `periods` are rows of `rate_cards` and `billing_periods` that the parts name.
+    """
 
     number: int
     parts: list[PartitionFlush]
+    cards: pa.Table | None = None
+    periods: pa.Table | None = None

@@ -39,7 +39,7 @@ class History(Protocol):
     def counted_values(
         self, wanted: list[tuple[str, str, str, int, str]], dimensions: dict[str, str]
     ) -> dict[tuple[str, str, str, int, str], Owner]:
-        """Who was counted for a distinct value: (customer, meter, group, period start, value).
+        """Who was counted for a distinct value: (customer, meter, group, part start, value).
 
         `dimensions` names the counted dimension of each meter.
         """

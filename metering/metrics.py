@@ -56,6 +56,11 @@ class WorkerMetrics:
             "meterline_dependency_up", "1 while the server answers, else 0", ["dependency"],
             registry=self.registry,
         )  # fmt: skip
+        self.catalog_refused = Gauge(
+            "meterline_catalog_refused",
+            "1 while the catalog folder holds what cannot be taken over, and the one before counts",
+            registry=self.registry,
+        )
         self.restarts = Counter(
             "meterline_flow_restarts_total",
             "Times the flow was started anew, by the error that ended it",

@@ -1,7 +1,7 @@
-"""Windows and billing periods: half-open ranges of `occurred_at`, named by their start.
+"""Windows and calendar months: half-open ranges of `occurred_at`, named by their start.
 
-All are Unix seconds UTC. A window is one hour; a billing period is the calendar month in UTC
-until a subscription says otherwise.
+All are Unix seconds UTC. A window is one hour, cut where a part of a billing period begins; the
+calendar month in UTC is the billing period of a customer that never had a subscription.
 """
 
 from datetime import UTC, datetime
@@ -25,6 +25,14 @@ def period_starts(occurred_us: NDArray[np.int64]) -> NDArray[np.int64]:
         if int(occurred_us.max()) < period_end(first) * 1_000_000:
             return np.full(len(occurred_us), first, np.int64)
     months = occurred_us.view("datetime64[us]").astype("datetime64[M]")
+    return months.astype("datetime64[s]").astype(np.int64)
+
+
+def period_ends(starts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """First moment after each of the months that start at `starts`."""
+    if len(starts) and starts.min() == starts.max():
+        return np.full(len(starts), period_end(int(starts[0])), np.int64)
+    months = starts.view("datetime64[s]").astype("datetime64[M]") + np.timedelta64(1, "M")
     return months.astype("datetime64[s]").astype(np.int64)
 
 

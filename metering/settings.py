@@ -77,6 +77,8 @@ class Settings(BaseSettings):
     identity_key: SecretStr = SecretStr("meterline")
     #: How much later than it occurred an event may arrive and still be on time.
     allowed_lateness: Duration = timedelta(minutes=5)
+    #: How often a worker looks whether the catalog folder was changed.
+    catalog_poll: Duration = timedelta(seconds=10)
     #: How far ahead of the record timestamp an event may claim to have occurred.
     future_tolerance: Duration = timedelta(minutes=5)
 

@@ -12,12 +12,16 @@ from numpy.typing import NDArray
 
 
 class UnitKey(NamedTuple):
-    """What is loaded as one: a (customer, meter, group) in one billing period."""
+    """What is loaded as one: a (customer, meter, group) in one part of a billing period.
+
+    From `start` (inclusive) to `end` (exclusive).
+    """
 
     customer_id: str
     meter: str
     group: str
-    period_start: int
+    start: int
+    end: int
 
 
 class WindowKey(NamedTuple):
@@ -61,13 +65,18 @@ class StoredWindow:
     last_us: int
     last_identity: bytes
     absorbed_offset: int
+    included: int = 0
+    overage: int = 0
+    charge: int = 0
 
 
 @dataclass(slots=True)
 class TotalColumns:
     """Rows to store, as columns of equal length: absolute values of windows of one partition.
 
-    `quantities` are n x 4 words, `last_identities` n x 2; the rest is one value a row.
+    `quantities` are n x 4 words, `last_identities` n x 2, `rated` n x 9 (included, overage and
+    charge, three words each) or None where nothing is charged; the rest is one value a row.
+    `cards` says what was charged by, 0 for nothing; `parts` and `periods` are starts.
     """
 
     customers: pa.StringArray
@@ -81,6 +90,10 @@ class TotalColumns:
     first_us: NDArray[np.int64]
     last_us: NDArray[np.int64]
     last_identities: NDArray[np.uint64]
+    parts: NDArray[np.int64]
+    periods: NDArray[np.int64]
+    cards: NDArray[np.uint64]
+    rated: NDArray[np.uint64] | None
 
     def __len__(self) -> int:
         """Number of rows."""

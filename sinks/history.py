@@ -22,7 +22,7 @@ SELECT customer_id, meter, `group`, JSONExtractString(dimensions, %(dimension)s)
        argMin((stream, partition, offset, `index`), (record_time, partition, offset, `index`))
 FROM usage_events FINAL
 WHERE meter = %(meter)s AND customer_id IN %(customers)s AND counted AND NOT disregarded
-  AND toStartOfMonth(occurred_at) = toDate(toDateTime(%(period)s, 'UTC'))
+  AND part_start = toDateTime(%(period)s, 'UTC')
   AND (customer_id, `group`, value) IN %(keys)s
 GROUP BY customer_id, meter, `group`, value
 """
@@ -70,7 +70,7 @@ class ClickHouseHistory:
     def counted_values(
         self, wanted: list[ValueKey], dimensions: dict[str, str]
     ) -> dict[ValueKey, Owner]:
-        """Who was counted for a distinct value; one query per meter and period."""
+        """Who was counted for a distinct value; one query per meter and part."""
         found: dict[ValueKey, Owner] = {}
         for meter, period in sorted({(key[1], key[3]) for key in wanted}):
             keys = [key for key in wanted if (key[1], key[3]) == (meter, period)]

@@ -6,7 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from metering.decimals import decimal256_of_words
+from metering.batch import CHARGE_SCALE
+from metering.decimals import decimal256_of_words, widened
 from metering.flush import Flush, PartitionFlush
 from metering.totals import TotalColumns
 
@@ -107,8 +108,19 @@ def _letters(texts: pa.StringArray) -> int:
 def _part_totals(part: PartitionFlush, rows: TotalColumns) -> pa.Table:
     n, moment = len(rows), pa.timestamp("us", tz="UTC")
     identities = pa.py_buffer(np.ascontiguousarray(rows.last_identities))
+    charged = {}
+    if rows.rated is not None:
+        charged = {
+            "included": decimal256_of_words(widened(rows.rated[:, 0:3])),
+            "overage": decimal256_of_words(widened(rows.rated[:, 3:6])),
+            "charge": decimal256_of_words(widened(rows.rated[:, 6:9]), scale=CHARGE_SCALE),
+            "card": pa.array(rows.cards),
+        }
     return pa.table(
         {
+            **charged,
+            "period_start": pa.array(rows.periods.astype(np.uint32)),
+            "part_start": pa.array(rows.parts.astype(np.uint32)),
             "customer_id": rows.customers,
             "meter": rows.meters,
             "group": rows.groups,

@@ -1,13 +1,11 @@
 """Reads stored totals for the ledger: a `TotalsStore` over the table `usage_totals`."""
 
-from itertools import groupby
 from typing import Any
 
 import pyarrow as pa
 from clickhouse_connect.driver.client import Client
 
 from metering.decimals import units_of
-from metering.period import period_end
 from metering.totals import StoredPartition, StoredUnit, StoredWindow, UnitKey, WindowKey
 from sinks.clickhouse import clickhouse_errors
 
@@ -17,23 +15,36 @@ SELECT if(count() = 0, -1, toInt64(max(absorbed_offset))),
 FROM usage_totals WHERE stream = %(stream)s AND partition = %(partition)s
 """
 _UNITS = """
-SELECT customer_id, meter, `group`, toInt64(max(absorbed_offset)) AS absorbed,
+WITH wanted AS
+(
+    SELECT tupleElement(k, 1) AS customer_id, tupleElement(k, 2) AS meter,
+           tupleElement(k, 3) AS `group`,
+           toDateTime(toUInt32(tupleElement(k, 4)), 'UTC') AS first,
+           toDateTime(toUInt32(tupleElement(k, 5)), 'UTC') AS next
+    FROM (SELECT arrayJoin(%(keys)s) AS k)
+)
+SELECT customer_id, meter, `group`, toInt64(toUnixTimestamp(first)) AS start,
+       toInt64(toUnixTimestamp(next)) AS end, toInt64(max(absorbed_offset)) AS absorbed,
        toInt64(toUnixTimestamp(max(window_start))) AS newest,
        sum(quantity) AS total, max(quantity) AS most,
        argMax(quantity, (last_occurred_at, last_identity)) AS latest,
        toUnixTimestamp64Micro(max(last_occurred_at)) AS latest_us,
        argMax(last_identity, (last_occurred_at, last_identity)) AS latest_identity
-FROM usage_totals FINAL
-WHERE stream = %(stream)s AND partition = %(partition)s
-  AND window_start >= toDateTime(%(start)s, 'UTC') AND window_start < toDateTime(%(end)s, 'UTC')
-  AND customer_id IN %(customers)s AND (customer_id, meter, `group`) IN %(keys)s
-GROUP BY customer_id, meter, `group`
+FROM
+(
+    SELECT * FROM usage_totals FINAL
+    WHERE stream = %(stream)s AND partition = %(partition)s AND customer_id IN %(customers)s
+      AND window_start >= toDateTime(%(start)s, 'UTC') AND window_start < toDateTime(%(end)s, 'UTC')
+) AS totals
+INNER JOIN wanted USING (customer_id, meter, `group`)
+WHERE window_start >= first AND window_start < next
+GROUP BY customer_id, meter, `group`, first, next
 """
 _WINDOWS = """
 SELECT customer_id, meter, `group`, toInt64(toUnixTimestamp(window_start)) AS start,
        quantity, events, late_events, toUnixTimestamp64Micro(first_occurred_at) AS first_us,
        toUnixTimestamp64Micro(last_occurred_at) AS last_us, last_identity,
-       toInt64(absorbed_offset) AS absorbed
+       toInt64(absorbed_offset) AS absorbed, included, overage, charge
 FROM usage_totals FINAL
 WHERE stream = %(stream)s AND partition = %(partition)s
   AND customer_id IN %(customers)s
@@ -58,28 +69,24 @@ class ClickHouseTotals:
         return StoredPartition(int(absorbed), int(newest))
 
     def units(self, stream: str, partition: int, keys: list[UnitKey]) -> dict[UnitKey, StoredUnit]:
-        """The stored ones among `keys`: one query per billing period among them."""
-        found: dict[UnitKey, StoredUnit] = {}
-        ordered = sorted(keys, key=lambda key: key.period_start)
-        for start, some in groupby(ordered, key=lambda key: key.period_start):
-            names = [tuple(key[:3]) for key in some]
-            table = self._query(
-                _UNITS, stream=stream, partition=partition, start=start, end=period_end(start),
-                customers=sorted({name[0] for name in names}), keys=names,
-            )  # fmt: skip
-            columns = table.to_pydict()
-            totals, most, latest = (
-                units_of(_one(table, name)) for name in ("total", "most", "latest")
+        """The stored ones among `keys`, in one query."""
+        table = self._query(
+            _UNITS, stream=stream, partition=partition, keys=[tuple(key) for key in keys],
+            customers=sorted({key.customer_id for key in keys}),
+            start=min(key.start for key in keys), end=max(key.end for key in keys),
+        )  # fmt: skip
+        columns = table.to_pydict()
+        totals, most, latest = (units_of(_one(table, name)) for name in ("total", "most", "latest"))
+        return {
+            UnitKey(
+                columns["customer_id"][at], columns["meter"][at], columns["group"][at],
+                columns["start"][at], columns["end"][at],
+            ): StoredUnit(
+                columns["absorbed"][at], columns["newest"][at], totals[at], most[at], latest[at],
+                columns["latest_us"][at], columns["latest_identity"][at],
             )
-            for at in range(table.num_rows):
-                key = UnitKey(
-                    columns["customer_id"][at], columns["meter"][at], columns["group"][at], start
-                )
-                found[key] = StoredUnit(
-                    columns["absorbed"][at], columns["newest"][at], totals[at], most[at],
-                    latest[at], columns["latest_us"][at], columns["latest_identity"][at],
-                )  # fmt: skip
-        return found
+            for at in range(table.num_rows)
+        }  # fmt: skip
 
     def windows(
         self, stream: str, partition: int, keys: list[WindowKey]
@@ -90,7 +97,9 @@ class ClickHouseTotals:
             customers=sorted({key.customer_id for key in keys}), keys=[tuple(key) for key in keys],
         )  # fmt: skip
         columns = table.to_pydict()
-        units = units_of(_one(table, "quantity"))
+        units, included, overage, charge = (
+            units_of(_one(table, name)) for name in ("quantity", "included", "overage", "charge")
+        )
         return {
             WindowKey(
                 columns["customer_id"][at], columns["meter"][at], columns["group"][at],
@@ -98,7 +107,7 @@ class ClickHouseTotals:
             ): StoredWindow(
                 units[at], columns["events"][at], columns["late_events"][at],
                 columns["first_us"][at], columns["last_us"][at], columns["last_identity"][at],
-                columns["absorbed"][at],
+                columns["absorbed"][at], included[at], overage[at], charge[at],
             )
             for at in range(table.num_rows)
         }  # fmt: skip

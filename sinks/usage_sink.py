@@ -17,6 +17,7 @@ happened is simply done again.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
 import pyarrow as pa
@@ -78,6 +79,8 @@ class UsageSink:
         self._committer.commit({part.source: part.next_offset for part in flush.parts})
 
     def _raw(self, flush: Flush) -> None:
+        self._insert("rate_cards", flush.cards)
+        self._insert("billing_periods", flush.periods)
         self._insert("usage_events", rows.event_rows(flush))
         self._insert("duplicate_events", rows.duplicate_rows(flush))
         self._insert("rejected_events", rows.rejection_rows(flush))
@@ -102,7 +105,8 @@ class UsageSink:
             names = ", ".join(f"{source.stream} partition {source.partition}" for source in lost)
             msg = f"another worker reads {names} now; what was in flight is dropped"
             raise AssignmentLost(msg)
-        return Flush(flush.number, [part for part in flush.parts if _keeps(part, stale)])
+        kept = [part for part in flush.parts if _keeps(part, stale)]
+        return replace(flush, parts=kept)
 
 
 def _keeps(part: PartitionFlush, stale: set[Source]) -> bool:

@@ -28,6 +28,8 @@ CREATE TABLE IF NOT EXISTS {database}.usage_events
     late Bool,
     disregarded Bool,
     counted Bool,
+    part_start DateTime('UTC'),
+    period_start DateTime('UTC'),
     cumulative_before Decimal(76, 12),
     included Decimal(76, 12),
     overage Decimal(76, 12),

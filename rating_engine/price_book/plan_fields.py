@@ -10,11 +10,13 @@ from rating_engine.fields import Fields
 from rating_engine.price_book.shapes import KEY_PATTERN
 
 MOMENT = "a time like 2026-01-31T00:00:00Z, with an offset, from 1900 and before 9000"
+BORDER = f"{MOMENT}, on a whole second"
 ZONE = "an IANA time zone like Europe/Berlin"
 #: 1900-01-01 and 9000-01-01 in Unix microseconds: calendars reckon beyond both ends.
 _FIRST_US, _LAST_US = -2_208_988_800_000_000, 221_845_392_000_000_000
 _GOT_MAX = 200
-_PLAIN_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{3}|\.\d{6})?Z", re.ASCII)
+_PLAIN_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{3}|\.\d{6}|\.\d{9})?Z", re.ASCII)
+_WITHIN_SECOND = re.compile(r"\.\d*[1-9]", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 ANCHOR = f"a whole number from 1 to {ANCHOR_DAY_MAX}"
@@ -73,12 +75,19 @@ def read_whole(fields: Fields, name: str, *, high: int) -> int:
     return value
 
 
-def read_moment(fields: Fields, name: str) -> int | None:
-    """Read a required time as Unix microseconds UTC; None after a fault."""
+def border_us(value: object) -> int | None:
+    """The same for a time at which prices change: on a whole second, as parts of periods are."""
+    if not isinstance(value, str) or _WITHIN_SECOND.search(value):
+        return None
+    return moment_us(value)
+
+
+def read_border(fields: Fields, name: str) -> int | None:
+    """Read a required time at which prices change; None after a fault."""
     value = fields.values.get(name)
-    read = moment_us(value)
+    read = border_us(value)
     if read is None:
-        fields.fault(name, expected=MOMENT, got=shown(value))
+        fields.fault(name, expected=BORDER, got=shown(value))
     return read
 
 

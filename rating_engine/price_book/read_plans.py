@@ -16,9 +16,9 @@ from rating_engine.models.table import DIMENSIONAL
 from rating_engine.price_book.canonical import content_hash, version_content
 from rating_engine.price_book.plan import Plan, PriceVersion
 from rating_engine.price_book.plan_fields import (
+    read_border,
     read_calendar,
     read_key,
-    read_moment,
     read_whole,
     shortened,
     shown,
@@ -99,7 +99,7 @@ def _read_plan(fields: Fields, meters: Meters) -> Plan | None:
     for each in fields.children("versions"):
         each.allow_only(*VERSION.names)
         number = read_whole(each, "version", high=VERSION_MAX)
-        effective_us = read_moment(each, "effective_from")
+        effective_us = read_border(each, "effective_from")
         terms = read_plan(each, currency_code=code, prorate_allowance=prorates)
         charges = _read_charges(each, meters)
         if versions and number:

@@ -5,7 +5,7 @@ from functools import lru_cache
 from metering.rfc3339 import written
 from rating_engine.billing_period import ANCHOR_DAY_MAX, BillingCalendar
 from rating_engine.price_book.plan import Plan
-from rating_engine.price_book.plan_fields import ANCHOR, MOMENT, ZONE, is_zone, moment_us, shown
+from rating_engine.price_book.plan_fields import ANCHOR, BORDER, ZONE, border_us, is_zone, shown
 from rating_engine.price_book.read_plans import PlansRead
 from rating_engine.price_book.subscription import FOLLOWS, NEVER_US, Columns
 from rating_engine.price_book.subscription_rows import Row
@@ -14,7 +14,7 @@ _TEXT_MAX = 256
 _TEXT = f"text of 1 to {_TEXT_MAX} characters without control characters"
 _DIGITS_MAX = 7
 
-_moment_us = lru_cache(maxsize=1 << 16)(moment_us)
+_border_us = lru_cache(maxsize=1 << 16)(border_us)
 
 
 class RowCheck:
@@ -43,8 +43,8 @@ class RowCheck:
         if plan is None and not self._plans.is_faulty(key):
             self._fault("plan", "a plan of plans.yaml", got=key)
         pinned = FOLLOWS if version is None else self._pinned(plan, version)
-        from_us = self._moment("from", from_)
-        until_us = NEVER_US if until is None else self._moment("until", until)
+        from_us = self._border("from", from_)
+        until_us = NEVER_US if until is None else self._border("until", until)
         if until_us <= from_us and not self.faults:
             self._fault("until", "a time after from", got=until)
         calendar = self._calendar(plan, day, zone=zone)
@@ -65,10 +65,10 @@ class RowCheck:
     def _fault(self, field: str, expected: str, *, got: object) -> None:
         self.faults.append((field, expected, shown(got)))
 
-    def _moment(self, field: str, value: object) -> int:
-        read = _moment_us(value) if isinstance(value, str) else None
+    def _border(self, field: str, value: object) -> int:
+        read = _border_us(value) if isinstance(value, str) else None
         if read is None:
-            self._fault(field, MOMENT, got=value)
+            self._fault(field, BORDER, got=value)
             return 0
         return read
 

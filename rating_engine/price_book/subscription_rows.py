@@ -167,7 +167,7 @@ def _times_fit(schema: pa.Schema, tell: Tell) -> bool:
 
 def _plain(column: pa.Array) -> list[object]:
     if pa.types.is_timestamp(column.type):
-        in_utc = column.cast(pa.timestamp("us", tz="UTC"), safe=False)
+        in_utc = column.cast(pa.timestamp(column.type.unit, tz="UTC"))
         column = pc.strftime(in_utc, format="%Y-%m-%dT%H:%M:%SZ")
     found: list[object] = column.to_pylist()
     return found

@@ -3,14 +3,17 @@
 Sums are taken in 256 bits: ClickHouse adds Decimal(38) in 128 bits and wraps around silently.
 """
 
-#: The window of an event: `DateTime` in UTC.
-WINDOW_START = "toDateTime(toStartOfHour(occurred_at, 'UTC'), 'UTC')"
+#: The window of an event: `DateTime` in UTC; an hour, cut where a part of a period begins.
+WINDOW_START = "greatest(toDateTime(toStartOfHour(occurred_at, 'UTC'), 'UTC'), part_start)"
 
-#: s sum, n events, l late, u counted once, m max, f first, t last.
+#: s sum, n events, l late, u counted once, m max, f first, t last, i included, o overage, c charge,
+#: k card, ps and pp the starts of period and part (the same for all events of a window).
 RAW_COLUMNS = """
                    sum(toDecimal256(quantity, 12)) AS s, count() AS n, countIf(late) AS l,
                    countIf(counted) AS u, toDecimal256(max(quantity), 12) AS m,
-                   min(occurred_at) AS f, max(occurred_at) AS t"""
+                   min(occurred_at) AS f, max(occurred_at) AS t,
+                   sum(included) AS i, sum(overage) AS o, sum(charge) AS c,
+                   max(card) AS k, max(period_start) AS ps, max(part_start) AS pp"""
 
 #: v latest, vi its identity: dear, so that large queries ask it only for meters that need it.
 LATEST_COLUMNS = """

@@ -13,12 +13,12 @@ _SPILL = {"max_bytes_before_external_group_by": 1_000_000_000}
 
 _DISTINCT = """
 SELECT toString(customer_id), toString(meter), `group`,
-       toString(toStartOfMonth(occurred_at, 'UTC')) AS month,
+       toString(part_start) AS part,
        uniqExact(JSONExtractString(dimensions, %(dimension)s)) AS expected,
        countIf(counted) AS got
 FROM usage_events FINAL
 WHERE meter = %(meter)s AND NOT disregarded
-GROUP BY customer_id, meter, `group`, month HAVING expected != got
+GROUP BY customer_id, meter, `group`, part HAVING expected != got
 ORDER BY 1, 3, 4
 """
 #: Only an identity made of a subject can be of several customers: after its binding was changed.
@@ -34,7 +34,7 @@ SELECT count(), groupArray(%(shown)s)((hex(identity), customers)) FROM
 def check_distinct(
     client: Client, catalog: Catalog, *, found: Findings, shown_max: int, pause_s: float = _PAUSE_S
 ) -> None:
-    """Each unique_count meter: a month's counted events = its distinct values in raw.
+    """Each unique_count meter: counted events of a part of a period = its distinct values in raw.
 
     Totals add `counted` up per window, so with the totals this holds for sums over windows. An
     event that holds a value may be in flight while a later one with the value is written; what
@@ -71,4 +71,4 @@ def _differing(client: Client, catalog: Catalog) -> list[DistinctDifference]:
 
 
 def _key(difference: DistinctDifference) -> tuple[str, str, str, str]:
-    return (difference.customer_id, difference.meter, difference.group, difference.month)
+    return (difference.customer_id, difference.meter, difference.group, difference.part)

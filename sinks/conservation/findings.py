@@ -101,12 +101,12 @@ class TotalsResult:
 
 @dataclass(frozen=True, slots=True)
 class DistinctDifference:
-    """A (customer, meter, group, month) whose distinct values are not counted once each."""
+    """A (customer, meter, group, part of a period) whose values are not counted once each."""
 
     customer_id: str
     meter: str
     group: str
-    month: str
+    part: str
     expected: int
     got: int
 

@@ -40,13 +40,15 @@ _SUPERSEDED_MAX = 65_536
 _REWRITE = f"""
 INSERT INTO usage_totals
     (customer_id, meter, `group`, window_start, stream, partition, aggregation, quantity, events,
-     late_events, first_occurred_at, last_occurred_at, last_identity, absorbed_offset)
+     late_events, first_occurred_at, last_occurred_at, last_identity, absorbed_offset, included,
+     overage, charge, card, period_start, part_start)
 WITH cuts AS ({CUTS})
 SELECT customer_id, meter, `group`, window_start, stream, partition, aggregation, r_quantity,
        r_events, r_late,
        if(r_events = 0, toDateTime64(window_start + 3600, 6, 'UTC'), r_first),
        if(r_events = 0, toDateTime64(window_start, 6, 'UTC'), r_last),
-       if(aggregation = 'latest', r_latest_identity, toFixedString('', 16)), next_offset - 1
+       if(aggregation = 'latest', r_latest_identity, toFixedString('', 16)), next_offset - 1,
+       r_included, r_overage, r_charge, card, period_start, part_start
 FROM ({COMPARED})
 WHERE NOT is_right
 """

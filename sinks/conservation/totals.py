@@ -43,11 +43,16 @@ _LATEST = "SELECT DISTINCT toString(meter) FROM usage_totals WHERE aggregation =
 _KEY = "customer_id, meter, `group`, window_start, stream, partition"
 _WINDOW_KEY = _KEY.replace("window_start", f"{WINDOW_START} AS window_start")
 _NO_TIME = "toDateTime64(0, 6, 'UTC')"
-_NO_TOTAL = f"0, '', toDecimal256(0, 12), 0, 0, {_NO_TIME}, {_NO_TIME}, toFixedString('', 16), 0"
+_NO_CHARGE = "toDecimal256(0, 12) AS i, toDecimal256(0, 12) AS o, toDecimal256(0, 24) AS c"
+_NO_TOTAL = (
+    f"0, '', toDecimal256(0, 12), 0, 0, {_NO_TIME}, {_NO_TIME}, toFixedString('', 16), 0, "
+    "toDecimal256(0, 12), toDecimal256(0, 12), toDecimal256(0, 24)"
+)
 _NO_SUMS = (
     "toDecimal256(0, 12) AS s, toUInt64(0) AS n, toUInt64(0) AS l, toUInt64(0) AS u, "
-    f"toDecimal256(0, 12) AS m, {_NO_TIME} AS f, {_NO_TIME} AS t"
+    f"toDecimal256(0, 12) AS m, {_NO_TIME} AS f, {_NO_TIME} AS t, {_NO_CHARGE}"
 )
+_NO_PLACE = "toUInt64(0) AS k, toDateTime(0, 'UTC') AS ps, toDateTime(0, 'UTC') AS pp"
 _NO_LATEST = "toDecimal256(0, 12) AS v, toFixedString('', 16) AS vi"
 #: One row for every window that is in totals, in raw, or in both; `is_right` compares the two.
 COMPARED = f"""
@@ -57,8 +62,9 @@ COMPARED = f"""
            if(stated = '', transform(meter, %(meters)s, %(aggregations)s, 'sum'), stated)
                AS aggregation,
            {expected_quantity("aggregation")} AS r_quantity, r_events, r_late, r_first, r_last,
-           r_latest_identity,
+           r_latest_identity, r_included, r_overage, r_charge, card, period_start, part_start,
            t_quantity = r_quantity AND t_events = r_events AND t_late = r_late
+           AND t_included = r_included AND t_overage = r_overage AND t_charge = r_charge
            AND (r_events = 0 OR (t_first = r_first AND t_last = r_last))
            AND (r_events = 0 OR aggregation != 'latest' OR t_identity = r_latest_identity)
                AS is_right,
@@ -70,6 +76,9 @@ COMPARED = f"""
                sum(events) AS t_events, sum(late_events) AS t_late,
                max(first_occurred_at) AS t_first, max(last_occurred_at) AS t_last,
                max(last_identity) AS t_identity, max(absorbed_offset) AS absorbed,
+               sum(included) AS t_included, sum(overage) AS t_overage, sum(charge) AS t_charge,
+               sum(i) AS r_included, sum(o) AS r_overage, sum(c) AS r_charge,
+               max(k) AS card, max(ps) AS period_start, max(pp) AS part_start,
                sum(s) AS r_sum, max(n) AS r_events, max(l) AS r_late, max(u) AS r_counted,
                sum(m) AS r_max, sum(v) AS r_latest, max(f) AS r_first, max(t) AS r_last,
                max(vi) AS r_latest_identity
@@ -77,7 +86,8 @@ COMPARED = f"""
         (
             SELECT {_KEY}, 1 AS is_total, aggregation, quantity, events, late_events,
                    first_occurred_at, last_occurred_at, last_identity, absorbed_offset,
-                   {_NO_SUMS}, {_NO_LATEST}
+                   included, overage, charge,
+                   {_NO_SUMS}, card AS k, period_start AS ps, part_start AS pp, {_NO_LATEST}
             FROM usage_totals FINAL WHERE {{range}}
             UNION ALL
             SELECT {_WINDOW_KEY}, {_NO_TOTAL}, {RAW_COLUMNS}, {_NO_LATEST}
@@ -85,7 +95,7 @@ COMPARED = f"""
             INNER JOIN cuts USING (stream, partition)
             WHERE offset < next_offset GROUP BY {_KEY}
             UNION ALL
-            SELECT {_WINDOW_KEY}, {_NO_TOTAL}, {_NO_SUMS}, {LATEST_COLUMNS}
+            SELECT {_WINDOW_KEY}, {_NO_TOTAL}, {_NO_SUMS}, {_NO_PLACE}, {LATEST_COLUMNS}
             FROM
             (
                 SELECT * FROM usage_events FINAL

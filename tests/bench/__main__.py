@@ -29,6 +29,7 @@ from keys import measure_keys
 from latency import measure_latency
 from machine import REPOSITORY, checkout, describe_machine
 from plain_flow import measure_plain_flow
+from rated import measure_rated
 from report import Report, print_section, print_verdicts
 from rich.console import Console
 from throughput import measure_throughput
@@ -53,6 +54,7 @@ PARTS = (
     _Part("throughput", "one worker, dedup on, to durable rows and totals", measure_throughput),
     _Part("decode_alone", "consume and decode the same topic", measure_decode_alone),
     _Part("plain_flow", "a plain per-event flow with SET NX", measure_plain_flow),
+    _Part("rated", "the same load, with every event charged", measure_rated),
     _Part("keys", "memory with a million keys", measure_keys),
     _Part("latency", "from produce to queryable, open loop", measure_latency),
 )

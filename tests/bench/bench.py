@@ -123,7 +123,12 @@ class Bench:
         """The topic that the first three sections read; filled when first asked for."""
         if self._main is None:
             sizes = self.sizes
-            tuning = {"METERLINE_DEDUP_EVENTS_MAX": str(sizes.events)}
+            unpriced = self.folder / "unpriced"
+            unpriced.mkdir()
+            shutil.copy(REPOSITORY / "catalog" / "meters.yaml", unpriced)
+            tuning = {
+                "METERLINE_DEDUP_EVENTS_MAX": str(sizes.events), "METERLINE_CATALOG": str(unpriced),
+            }  # fmt: skip
             self._main = self.fill(self.deployment("load", tuning), sizes.events, sizes.customers)
         return self._main
 

@@ -5,18 +5,33 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 
 from bench import Bench
 from deployment import REPOSITORY, Deployment
 from figures import Section
 
 from loadtest.meterline import last_lines
-from loadtest.oracle import settle
+from loadtest.oracle import compare_charges, settle
 from loadtest.outcome import Outcome
+from loadtest.prices import Charge, ChargeKey
 
 _SETTLED_S = 20.0
 _VERIFY_S = 300.0
 _SHOWN_MAX = 10
+
+
+def check_charges(
+    deployment: Deployment, expected: Mapping[ChargeKey, Charge], section: Section
+) -> None:
+    """Compare every charge of the view that finance reads; differences are noted."""
+    differences = compare_charges(expected, deployment.observed().charges())
+    section.differences += [
+        f"{each.what}: expected {each.expected}, got {each.got}"
+        for each in differences[:_SHOWN_MAX]
+    ]
+    verdict = f"{len(differences)} charges differ" if differences else "exact"
+    section.add("charges", verdict, note=f"{len(expected):,} charges of billing periods")
 
 
 def check_exact(bench: Bench, deployment: Deployment, truth: Outcome, section: Section) -> None:

@@ -85,6 +85,11 @@ REQUIREMENTS = (
         measure=_ratio(_SPEED, _figure("decode_alone", "events_per_second")),
     ),
     Requirement(
+        "with rating on at least 0.75 of the speed without",
+        "of it", 0.75, is_minimum=True,
+        measure=_ratio(_figure("rated", "events_per_second"), _SPEED),
+    ),
+    Requirement(
         "Redis at most 32 bytes per event in the window",
         "bytes", 32, is_minimum=False, measure=_figure("throughput", "redis_bytes_per_event"),
     ),

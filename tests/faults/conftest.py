@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -45,13 +45,18 @@ def deploy(fault_stack: LocalStack, tmp_path: Path, seed: int) -> Iterator[Deplo
     """Makes deployments; when the test ends, servers that it hurt are running again."""
     made: list[Deployment] = []
 
-    def make(events: int = 20_000, partitions: int = 4, customers: int = 300) -> Deployment:
+    def make(
+        events: int = 20_000,
+        partitions: int = 4,
+        customers: int = 300,
+        own: Mapping[str, str] | None = None,
+    ) -> Deployment:
         folder = tmp_path / f"deployment-{len(made) + 1}"
         folder.mkdir()
         plan = Plan(
             events=events, partitions=partitions, customers=customers, events_per_second=5_000
         )
-        made.append(Deployment(fault_stack, folder, seed=seed, plan=plan))
+        made.append(Deployment(fault_stack, folder, seed=seed, plan=plan, own=own))
         return made[-1]
 
     yield make

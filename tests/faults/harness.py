@@ -2,6 +2,8 @@
 
 A test reads: produce, hurt, go on, `assert_exact`. The truth comes from the load generator, which
 shares no code with the pipeline; `meterline verify` must agree, over every offset of the log.
+Charges must be what totals come to by the prices of `loadtest.prices`; those of one plan change at
+the beginning of the hour in which the deployment is made, so that its billing period is split.
 """
 
 from __future__ import annotations
@@ -28,9 +30,11 @@ from deploy.localstack.stack import LocalStack
 from loadtest.catalog import write_catalog
 from loadtest.clickhouse import ClickHouse, database_of
 from loadtest.meterline import Meterline, last_lines
-from loadtest.oracle import compare
+from loadtest.oracle import compare, compare_charges
+from loadtest.outcome import Outcome
 from loadtest.plan import Message, Plan
 from loadtest.population import Population
+from loadtest.prices import expected_charges, plan_of, write_prices
 from loadtest.topics import create_events_topic, events_topic
 from loadtest.workload import Workload
 from metering.settings import Settings, load_settings
@@ -44,20 +48,33 @@ _WORKER = {
     "METERLINE_FLUSH_ROWS_MAX": "2000",
     "METERLINE_FLUSH_WAIT": "PT0.1S",
     "METERLINE_FLUSH_WAIT_BEHIND": "PT0.1S",
+    "METERLINE_CATALOG_POLL": "PT0.2S",
 }
 _KAFKA = {"session.timeout.ms": 3000, "heartbeat.interval.ms": 500, "log_level": 2}
 
 
 class Deployment:
-    """A fresh namespace with its topic, tables, catalog and seeded load."""
+    """A fresh namespace with its topic, tables, catalog and seeded load.
 
-    def __init__(self, stack: LocalStack, folder: Path, *, seed: int, plan: Plan) -> None:
+    `own` are plans of customers that the load does not know; without one nothing is charged.
+    """
+
+    def __init__(
+        self,
+        stack: LocalStack,
+        folder: Path,
+        *,
+        seed: int,
+        plan: Plan,
+        own: Mapping[str, str] | None = None,
+    ) -> None:
         print(f"fault seed {seed}: set METERLINE_FAULT_SEED to repeat it")  # noqa: T201
         self.stack = stack
         self.plan = plan
         self.namespace = f"f{uuid.uuid4().hex[:10]}"
         self.addresses = stack.env()
         self.folder = folder
+        self.catalog = folder / "catalog"
         self.topic = events_topic(self.namespace)
         bootstrap_servers = self.addresses["KAFKA_BOOTSTRAP_SERVERS"]
         self.group = KafkaGroup(bootstrap_servers, f"{self.namespace}.meterline", self.topic)
@@ -67,13 +84,17 @@ class Deployment:
             **self.addresses,
             **_WORKER,
             "METERLINE_NAMESPACE": self.namespace,
-            "METERLINE_CATALOG": str(folder / "catalog"),
+            "METERLINE_CATALOG": str(self.catalog),
         }
         create_events_topic(bootstrap_servers, self.topic, plan.partitions)
         create_events_topic(bootstrap_servers, f"{self.namespace}.usage.rejected", 1)
         migrate(self.settings)
         now = datetime.now(UTC)
-        write_catalog(folder / "catalog", Population(plan.customers), now)
+        population = Population(plan.customers)
+        self.changed_at = now.replace(minute=0, second=0, microsecond=0)
+        self._priced = _placed(population.names, own or {})
+        write_catalog(self.catalog, population, now)
+        write_prices(self.catalog, self._priced, self.changed_at)
         self.workload = Workload(seed, plan, now)
         self._messages = iter(self.workload)
         self._local = threading.local()
@@ -83,7 +104,7 @@ class Deployment:
         """As the workers have them."""
         return load_settings(
             namespace=self.namespace,
-            catalog=self.folder / "catalog",
+            catalog=self.catalog,
             kafka_bootstrap_servers=self.addresses["KAFKA_BOOTSTRAP_SERVERS"],
             redis_url=self.addresses["REDIS_URL"],
             clickhouse_url=self.addresses["CLICKHOUSE_URL"],
@@ -235,13 +256,26 @@ class Deployment:
             raise AssertionError(message) from error
 
     def assert_exact(self) -> None:
-        """Everything was counted exactly once: the oracle and `meterline verify` agree."""
+        """Everything was counted and charged exactly once: the oracle and `verify` agree."""
         self.wait_drained()
-        differences = compare(self.workload.truth.outcome(), self._clickhouse().outcome())
+        expected = self.workload.truth.outcome()
+        differences = compare(expected, self._clickhouse().outcome())
         assert not differences, f"{len(differences)} differences: {differences[:10]}"
-        self.assert_verified()
+        self._assert_charged(expected)
+        self.assert_balanced()
 
     def assert_verified(self) -> None:
+        """`meterline verify` finds nothing, and the totals are charged as they must be."""
+        self._assert_charged(self._clickhouse().outcome())
+        self.assert_balanced()
+
+    def _assert_charged(self, outcome: Outcome) -> None:
+        """What finance reads is what these totals come to, by the oracle's own reckoning."""
+        expected = expected_charges(outcome.totals, self._priced, self.changed_at)
+        differences = compare_charges(expected, self._clickhouse().charges())
+        assert not differences, f"{len(differences)} charges differ: {differences[:10]}"
+
+    def assert_balanced(self) -> None:
         """`meterline verify` finds nothing, and has looked at every offset of the log."""
         code, found = self.verify()
         assert code == 0, json.dumps(found, indent=1)[:4000]
@@ -253,8 +287,12 @@ class Deployment:
 
     def verify(self, *arguments: str) -> tuple[int, dict[str, Any]]:
         """Exit code and findings of `meterline verify --json`."""
+        return self.ask("verify", *arguments)
+
+    def ask(self, command: str, *arguments: str) -> tuple[int, dict[str, Any]]:
+        """Exit code and answer of a command with `--json`."""
         environment: dict[str, str | None] = {**self._environment}
-        found = CliRunner().invoke(app, ["verify", "--json", *arguments], env=environment)
+        found = CliRunner().invoke(app, [command, "--json", *arguments], env=environment)
         assert found.stdout.strip().startswith("{"), f"{found.output} {found.exception!r}"
         return found.exit_code, json.loads(found.stdout)
 
@@ -262,5 +300,15 @@ class Deployment:
         return ClickHouse(self.addresses["CLICKHOUSE_URL"], database_of(self.namespace))
 
 
-#: Makes a deployment for a test: `deploy(events=..., partitions=..., customers=...)`.
+def _placed(names: Sequence[str], own: Mapping[str, str]) -> list[str]:
+    """All customers, each where its plan is by the rule of `plan_of`."""
+    found = list(names)
+    for name, plan in own.items():
+        while plan_of(len(found)) != plan:
+            found.append(f"nobody-{len(found)}")
+        found.append(name)
+    return found
+
+
+#: Makes a deployment for a test: `deploy(events=..., partitions=..., customers=..., own=...)`.
 Deploy = Callable[..., Deployment]

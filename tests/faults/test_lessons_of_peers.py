@@ -18,6 +18,15 @@ from deploy.localstack.stack import LocalStack
 from loadtest.plan import Plan
 from metering.identity import CUSTOMER, identity, identity_seed
 
+#: Seats and credits cost something from the first one on, and requests; agent minutes after 1.5.
+_PLANS = {
+    **dict.fromkeys(
+        ("retries", "two-periods", "conflicts", "shared-1", "shared-2", "meter-border", "late",
+         "huge", *(f"tie-{number}" for number in range(12))),
+        "enterprise",
+    ),
+    "tenths": "business",
+}  # fmt: skip
 _CONFLICT = "identity_must_not_repeat_with_other_payload"
 
 
@@ -27,7 +36,8 @@ def running(
 ) -> Iterator[Deployment]:
     """A deployment with a worker."""
     folder = tmp_path_factory.mktemp("running")
-    deployment = Deployment(fault_stack, folder, seed=seed, plan=Plan(partitions=4, customers=10))
+    plan = Plan(partitions=4, customers=10)
+    deployment = Deployment(fault_stack, folder, seed=seed, plan=plan, own=_PLANS)
     deployment.start_worker().wait_ready()
     yield deployment
     deployment.assert_verified()

@@ -13,6 +13,8 @@ from worker_process import wait_for
 
 _CUSTOMERS = 40
 _TOTALS = "SELECT customer_id, toString(quantity), events FROM live_usage ORDER BY customer_id"
+#: 2.5 requests at 0.0015 each, from the first one on.
+_CHARGES = "SELECT customer_id, toString(charge) FROM period_charges ORDER BY customer_id"
 
 
 def test_case_01_an_event_that_was_marked_and_not_written_counts_once_when_the_client_retries(
@@ -58,7 +60,7 @@ def test_case_02_killed_between_write_and_mark(
 def test_marks_that_were_lost_with_redis_are_not_written_when_a_copy_was_counted_meanwhile(
     deploy: Deploy,
 ) -> None:
-    deployment = deploy(events=1, partitions=2)
+    deployment = deploy(events=1, partitions=2, own=_plans())
     slow = deployment.start_worker(freeze_before="flush:1", kafka={"session.timeout.ms": 10_000})
     slow.wait_ready()
     other = deployment.start_worker()
@@ -81,7 +83,7 @@ def test_marks_that_were_lost_with_redis_are_not_written_when_a_copy_was_counted
 
 def _crashed(deploy: Deploy, *, kill_before: str) -> Deployment:
     """A worker was killed in the flush that held one event of each customer, in partition 0."""
-    deployment = deploy(events=1, partitions=2)
+    deployment = deploy(events=1, partitions=2, own=_plans())
     deployment.send([(0, usage("work-1", name, quantity="2.5")) for name in _names()])
     deployment.start_worker(kill_before=kill_before).wait_killed()
     return deployment
@@ -96,9 +98,14 @@ def _names() -> list[str]:
     return [f"customer-{number}" for number in range(_CUSTOMERS)]
 
 
+def _plans() -> dict[str, str]:
+    return dict.fromkeys(_names(), "enterprise")
+
+
 def _assert_each_once(deployment: Deployment) -> None:
     deployment.wait_drained()
     assert deployment.query(_TOTALS) == [(name, "2.5", 1) for name in sorted(_names())]
+    assert deployment.query(_CHARGES) == [(name, "0.00375") for name in sorted(_names())]
     copies = deployment.query("SELECT customer_id, count() FROM duplicate_events FINAL GROUP BY 1")
     assert sorted(map(tuple, copies)) == sorted((name, 1) for name in _names())
     deployment.assert_verified()

@@ -10,6 +10,11 @@ _TOTALS = (
     "SELECT customer_id, meter, `group`, window_start, toString(quantity), events, late_events,"
     " first_occurred_at, last_occurred_at FROM live_usage ORDER BY 1, 2, 3, 4"
 )
+_CHARGES = (
+    "SELECT customer_id, meter, `group`, period_start, part_start, plan, price_version,"
+    " toString(quantity), toString(included), toString(overage), toString(charge),"
+    " toString(amount), card FROM period_charges ORDER BY 1, 2, 3, 4, 5"
+)
 
 
 def test_replays_of_the_whole_topic_have_no_effect(deploy: Deploy) -> None:
@@ -17,7 +22,7 @@ def test_replays_of_the_whole_topic_have_no_effect(deploy: Deploy) -> None:
     deployment.produce()
     worker = deployment.start_worker()
     deployment.assert_exact()
-    before = deployment.query(_TOTALS)
+    before = deployment.query(_TOTALS), deployment.query(_CHARGES)
 
     for lost in ("offsets", "offsets and dedup memory", "group"):
         worker.stop()
@@ -30,7 +35,7 @@ def test_replays_of_the_whole_topic_have_no_effect(deploy: Deploy) -> None:
         worker = deployment.start_worker()
         deployment.wait_drained()
 
-        assert deployment.query(_TOTALS) == before, lost
+        assert (deployment.query(_TOTALS), deployment.query(_CHARGES)) == before, lost
         assert _seen_again(worker) > 0.9 * deployment.plan.events
         deployment.assert_exact()
 

@@ -348,3 +348,16 @@ def test_rerating_is_the_difference_of_both_bills(charged: Charged) -> None:
     assert "comes with corrections" in refused.stderr
     before = rows(settings, "SELECT count() FROM audit_log")
     assert before == [(0,)]
+
+
+def test_view_raw_history_and_preview_state_the_same_charges(charged: Charged) -> None:
+    agreed = answer(charged.settings, "charges", "--period", PERIOD)
+    assert (agreed["customers"], agreed["differing"]) == (3, 0)
+    # requests of three groups, and the five other meters, of two customers; credits of the third
+    assert agreed["charges"] == 2 * (3 + 5) + 1
+    other = charged.settings.model_copy(update={"catalog": charged.proposal})
+    done = meterline(other, "charges", "--period", PERIOD, "--json")
+    assert done.returncode == 1, done.stdout + done.stderr
+    differing = json.loads(done.stdout)
+    assert {each["customer_id"] for each in differing["shown"]} == {"carries", "shares"}
+    assert any("requests" in each["what"] for each in differing["shown"])

@@ -10,8 +10,8 @@ import orjson
 import pytest
 from catalogs import PLANS, SUBSCRIPTIONS, book, write
 
-from cli.catalog_load import LoadRefused, load_versions
 from cli.main import main
+from dataflows.catalog_load import LoadRefused, load_versions
 from metering.plan_version import StoredVersion
 from rating_engine.price_book.schema import schema_text, schemas
 from sinks.catalog_store import AuditEntry, CatalogLoad

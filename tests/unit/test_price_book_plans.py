@@ -91,7 +91,10 @@ def test_faults_of_all_files_are_told_together_with_their_lines(tmp_path: Path) 
         subscriptions=FAULTY_SUBSCRIPTIONS,
     )
     decimal = 'decimal text like "0.001", below 10^20 and with at most 12 digits behind the point'
-    moment = "a time like 2026-01-31T00:00:00Z, with an offset, from 1900 and before 9000"
+    moment = (
+        "a time like 2026-01-31T00:00:00Z, with an offset, from 1900 and before 9000,"
+        " on a whole second"
+    )
     assert [told for told in found if not told.startswith("meters.yaml")] == [
         (
             "plans.yaml:3: plans[0].currency: expected an ISO 4217 code with minor units, like USD,"
@@ -173,6 +176,10 @@ def test_faults_of_all_files_are_told_together_with_their_lines(tmp_path: Path) 
         (
             PLANS.replace("2026-04-16", "2026-01-01"),
             "versions[1].effective_from: expected later than the version before",
+        ),
+        (
+            PLANS.replace("2026-04-16T00:00:00Z", "2026-04-16T00:00:00.5Z"),
+            "before 9000, on a whole second, got '2026-04-16T00:00:00.5Z' (str)",
         ),
         (
             PLANS.replace('base_fee: "30"', "rounding: half_up"),

@@ -169,6 +169,8 @@ def test_one_period_has_one_currency_and_the_next_may_have_another(tmp_path: Pat
         ({"version": 2}, "from: expected 2026-04-16T00:00:00.000000Z or later, when growth"),
         ({"from": "2026-01-01"}, "from: expected a time like"),
         ({"from": "0001-01-01T00:00:00Z"}, "from: expected a time like"),
+        ({"from": "2026-01-01T00:00:00.000001Z"}, "before 9000, on a whole second, got"),
+        ({"until": "2026-02-01T00:00:00.0000000001Z"}, "until: expected a time like"),
         ({"from": "2025-12-31T23:59:59Z"}, "from: expected 2026-01-01T00:00:00.000000Z or later"),
         ({"until": "2026-01-01T00:00:00Z"}, "until: expected a time after from"),
         ({"anchor_day": 0}, "anchor_day: expected a whole number from 1 to 31"),
@@ -224,6 +226,16 @@ def test_timestamps_without_a_zone_are_told(tmp_path: Path) -> None:
     pq.write_table(table, tmp_path / "subscriptions.parquet")
     (told,) = faults(tmp_path)
     assert "from: expected text, or a timestamp with a time zone, got timestamp[us]" in told
+
+
+def test_a_timestamp_within_a_second_is_told(tmp_path: Path) -> None:
+    moment = microseconds("2026-01-01") * 1000 + 1
+    table = pa.table({"id": ["a"], "customer_id": ["b"], "plan": ["growth"],
+                      "from": pa.array([moment], pa.timestamp("ns", tz="UTC"))})  # fmt: skip
+    pq.write_table(table, tmp_path / "subscriptions.parquet")
+    (told,) = faults(tmp_path)
+    assert told.startswith("subscriptions.parquet:1: from: expected a time like")
+    assert "on a whole second, got '2026-01-01T00:00:00.000000001Z'" in told
 
 
 def test_an_id_that_comes_twice_is_told_with_both_places(tmp_path: Path) -> None:

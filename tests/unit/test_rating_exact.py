@@ -68,7 +68,8 @@ def test_what_is_inexact_is_found(text: str) -> None:
 def test_the_engine_asks_nothing_outside() -> None:
     allowed = {
         *("metering.catalog", "metering.quantity", "metering.rejection", "metering.errors"),
-        "iso4217", "xxhash",
+        "iso4217",
+        "xxhash",
     }
     standard = {
         "collections.abc",

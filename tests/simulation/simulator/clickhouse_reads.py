@@ -8,7 +8,6 @@ from typing import TypeVar
 from metering.batch import Source
 from metering.errors import DependencyDown
 from metering.history import Owner
-from metering.period import period_end
 from metering.totals import (
     StoredPartition,
     StoredUnit,
@@ -37,13 +36,9 @@ class SimReads:
         return self._ask(lambda tables: _partition(_rows_of(tables, partition)))
 
     def units(self, stream: str, partition: int, keys: list[UnitKey]) -> dict[UnitKey, StoredUnit]:
-        """`TotalsStore.units`: one query per period, as there."""
+        """`TotalsStore.units`: one query, as there."""
         assert stream == STREAM
-        found: dict[UnitKey, StoredUnit] = {}
-        for start in sorted({key.period_start for key in keys}):
-            some = {key for key in keys if key.period_start == start}
-            found |= self._ask(partial(_units, partition, some, start), is_hot=True)
-        return found
+        return self._ask(partial(_units, partition, keys), is_hot=True)
 
     def windows(
         self, stream: str, partition: int, keys: list[WindowKey]
@@ -137,15 +132,12 @@ def _partition(rows: list[TotalsRow]) -> StoredPartition:
     )
 
 
-def _units(
-    partition: int, keys: set[UnitKey], start: int, tables: Tables
-) -> dict[UnitKey, StoredUnit]:
-    end = period_end(start)
+def _units(partition: int, keys: list[UnitKey], tables: Tables) -> dict[UnitKey, StoredUnit]:
     by_key: dict[UnitKey, list[TotalsRow]] = {}
     for row in _rows_of(tables, partition):
-        key = UnitKey(row.customer, row.meter, row.group, start)
-        if start <= row.window < end and key in keys:
-            by_key.setdefault(key, []).append(row)
+        for key in keys:
+            if key[:3] == row[:3] and key.start <= row.window < key.end:
+                by_key.setdefault(key, []).append(row)
     return {key: _unit(some) for key, some in by_key.items()}
 
 

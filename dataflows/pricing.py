@@ -1,0 +1,240 @@
+"""What prices an event: the part of a billing period that holds it, and the terms of its meter.
+
+A part is a stretch of a customer's billing period in which one price version holds; it is what
+is rated as one. Parts are worked out once for all customers that have one plan the whole period.
+Where nothing is charged, parts are stretches without a subscription, or calendar months in UTC.
+"""
+
+import json
+from collections.abc import Mapping
+from itertools import groupby
+from typing import NamedTuple
+
+from metering.period import period_end, period_start
+from rating_engine.billing_period import BillingCalendar, BillingPeriod
+from rating_engine.price_book.book import PriceBook, PricedSpan
+from rating_engine.split import Segment, SplitRater
+from rating_engine.terms import ChargeTerms
+
+_SECOND_US = 1_000_000
+#: Prices of a part: nothing is charged; each meter has parts of its own; parts are rated together.
+UNPRICED, SPLIT, CHAINED = -1, -2, -3
+#: What is remembered of split periods; full, it starts again.
+_KEPT_MAX = 50_000
+
+
+class Part(NamedTuple):
+    """From `start` (inclusive) to `end` (exclusive), Unix seconds; within a billing period.
+
+    `price` is a position in `Pricing.prices`, or one of `UNPRICED`, `SPLIT`, `CHAINED`.
+    """
+
+    start: int
+    end: int
+    period_start: int
+    price: int
+
+
+class Price(NamedTuple):
+    """Terms by meter, prorated for one part, and where they come from."""
+
+    plan: str
+    version: int
+    currency: str
+    charges: Mapping[str, ChargeTerms]
+
+
+class Chain(NamedTuple):
+    """Parts of a meter whose allowance is carried over: each is one segment, they ascend.
+
+    `prices` say for each part where its terms come from.
+    """
+
+    parts: tuple[Part, ...]
+    segments: tuple[Segment, ...]
+    prices: tuple[Price, ...]
+    length_us: int
+
+    def rater(self, group: str) -> SplitRater:
+        """What rates the values of all parts together; `group` is canonical JSON."""
+        return SplitRater(self.segments, self.length_us, group=json.loads(group))
+
+    def price_from(self, start: int) -> tuple[Price, ChargeTerms]:
+        """Where the price of the part that starts there comes from, and its terms."""
+        at = next(at for at, part in enumerate(self.parts) if part.start == start)
+        return self.prices[at], self.rater("{}").rater_of(at).terms
+
+
+class BilledPeriod(NamedTuple):
+    """A billing period in which a customer with a subscription used something."""
+
+    customer_id: str
+    period: BillingPeriod
+    spans: tuple[PricedSpan, ...]
+
+
+class _MeterParts(NamedTuple):
+    parts: tuple[Part, ...]
+    chains: Mapping[int, Chain]  # by the start of each of its parts
+
+
+class Pricing:
+    """Parts and prices under one price book; for one thread. Remembers each price for good."""
+
+    def __init__(self, book: PriceBook) -> None:
+        """Know nothing yet."""
+        self.book = book
+        self.prices: list[Price] = []
+        self._numbers: dict[object, int] = {}
+        self._periods: dict[BillingCalendar, BillingPeriod] = {}
+        self._whole: dict[object, tuple[PricedSpan, ...]] = {}
+        self._split: dict[object, _MeterParts] = {}
+        self._billed: dict[tuple[str, int], BilledPeriod] = {}
+
+    def part_at(self, customer_id: str, second: int) -> Part:
+        """The customer's part that holds a moment; `SPLIT` where meters differ in their parts."""
+        calendar = self.book.calendar_of(customer_id)
+        if calendar is None:
+            start = period_start(second)
+            return Part(start, period_end(start), start, UNPRICED)
+        period = self._period(calendar, second)
+        _, spans = self._spans(customer_id, period)
+        if spans:
+            self._billed[customer_id, period.start] = BilledPeriod(customer_id, period, spans)
+        at = period.start
+        for priced in spans:
+            start, end = _borders(priced, period)
+            if second < start:
+                return Part(at, start, period.start, UNPRICED)
+            if second < end:
+                price = self._number(priced, period) if len(spans) == 1 else SPLIT
+                return Part(start, end, period.start, price)
+            at = end
+        return Part(at, period.end, period.start, UNPRICED)
+
+    def meter_part(self, customer_id: str, meter: str, *, second: int) -> Part:
+        """The part of one meter that holds a moment, where `part_at` says `SPLIT`."""
+        parts = self._of_meter(customer_id, meter, second=second).parts
+        return next(part for part in parts if part.start <= second < part.end)
+
+    def chain(self, customer_id: str, meter: str, *, start: int) -> Chain:
+        """The parts that are rated together with the `CHAINED` one that starts at `start`."""
+        return self._of_meter(customer_id, meter, second=start).chains[start]
+
+    def take_billed(self) -> list[BilledPeriod]:
+        """Billing periods that were met since this was last asked; one may come again."""
+        found = list(self._billed.values())
+        self._billed = {}
+        return found
+
+    def _period(self, calendar: BillingCalendar, second: int) -> BillingPeriod:
+        period = self._periods.get(calendar)
+        if period is None or not period.start <= second < period.end:
+            period = self._periods[calendar] = calendar.period_of(second * _SECOND_US)
+        return period
+
+    def _spans(
+        self, customer_id: str, period: BillingPeriod
+    ) -> tuple[object, tuple[PricedSpan, ...]]:
+        """As `PriceBook.spans`, and a name that all customers with these spans share."""
+        begin_us, end_us = period.start * _SECOND_US, period.end * _SECOND_US
+        held = self.book.subscriptions.at(customer_id, begin_us)
+        if held is None or held.until_us < end_us:
+            return customer_id, self.book.spans(customer_id, period)
+        name = (held.plan, held.pinned, period)
+        spans = self._whole.get(name)
+        if spans is None:
+            if len(self._whole) >= _KEPT_MAX:
+                self._whole = {}
+            spans = self._whole[name] = self.book.spans(customer_id, period)
+        return name, spans
+
+    def _of_meter(self, customer_id: str, meter: str, *, second: int) -> _MeterParts:
+        calendar = self.book.calendar_of(customer_id)
+        assert calendar is not None, "only who has a subscription has a split period"
+        period = self._period(calendar, second)
+        name, spans = self._spans(customer_id, period)
+        key = (name, meter, period.start)
+        found = self._split.get(key)
+        if found is None:
+            if len(self._split) >= _KEPT_MAX:
+                self._split = {}
+            found = self._split[key] = self._meter_parts(spans, meter, period=period)
+        return found
+
+    def _meter_parts(
+        self, spans: tuple[PricedSpan, ...], meter: str, *, period: BillingPeriod
+    ) -> _MeterParts:
+        parts: list[Part] = []
+        chains: dict[int, Chain] = {}
+        for is_charged, run in groupby(spans, key=lambda priced: meter in priced.span.charges):
+            stretch = list(run)
+            if not is_charged:
+                start, end = _borders(stretch[0], period)[0], _borders(stretch[-1], period)[1]
+                parts.append(Part(start, end, period.start, UNPRICED))
+                continue
+            segments = [
+                Segment(
+                    span.start, span.end, span.charges[meter], span.plan.prorate_allowance
+                )
+                for span, _, _ in stretch
+            ]  # fmt: skip
+            rater = SplitRater(segments, period.length_us)
+            is_chained = _carries(rater)
+            own: list[Part] = []
+            named: list[Price] = []
+            for at, segment in enumerate(rater.merged):
+                first = stretch[rater.part_of.index(at)]
+                price = CHAINED if is_chained else self._number(
+                    first, period, segment=segment, only=meter
+                )  # fmt: skip
+                start = period.start + segment.start // _SECOND_US
+                end = period.start + segment.end // _SECOND_US
+                own.append(Part(start, end, period.start, price))
+                named.append(_price(first, {meter: segment.terms}))
+            if is_chained:
+                chain = Chain(tuple(own), rater.merged, tuple(named), period.length_us)
+                chains |= dict.fromkeys((part.start for part in own), chain)
+            parts += own
+        return _MeterParts(tuple(parts), chains)
+
+    def _number(
+        self, priced: PricedSpan, period: BillingPeriod, *, segment: Segment | None = None,
+        only: str = "",
+    ) -> int:  # fmt: skip
+        """Position of what a span charges in a part of it, or a segment that is longer."""
+        span, version = priced.span, priced.version
+        if version is None:
+            return UNPRICED
+        start, end = (span.start, span.end) if segment is None else (segment.start, segment.end)
+        key = (version.plan, version.version, start, end, period, only)
+        number = self._numbers.get(key)
+        if number is None:
+            charges = {}
+            for meter, terms in span.charges.items():
+                if not only or meter == only:
+                    part = Segment(start, end, terms, span.plan.prorate_allowance)
+                    charges[meter] = SplitRater([part], period.length_us).rater_of(0).terms
+            number = self._numbers[key] = len(self.prices)
+            self.prices.append(_price(priced, charges))
+        return number
+
+
+def _borders(priced: PricedSpan, period: BillingPeriod) -> tuple[int, int]:
+    span = priced.span
+    return period.start + span.start // _SECOND_US, period.start + span.end // _SECOND_US
+
+
+def _price(priced: PricedSpan, charges: Mapping[str, ChargeTerms]) -> Price:
+    assert priced.version is not None, "only what has a version is charged"
+    version = priced.version
+    return Price(version.plan, version.version, priced.span.plan.currency.code, charges)
+
+
+def _carries(rater: SplitRater) -> bool:
+    """Whether what an earlier part used can change what a later one costs."""
+    covered = [rater.rater_of(part).terms.covered for part in range(len(rater.merged))]
+    return any(
+        not segment.prorate_allowance and covered[at] and any(covered[:at])
+        for at, segment in enumerate(rater.merged)
+    )

@@ -1,0 +1,166 @@
+"""What the events of a worker are charged: cards of units, and differences between their values.
+
+A unit gets its card when it begins. An event is charged what the card says of the unit's value
+after it less what it says of the value before; compiled, for a batch at once. Two kinds of events
+take a way of their own, one by one: those of a chain (see `chains`), and values that do not fit
+into the words of compiled code.
+"""
+
+import json
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from dataflows.card_rows import NewCard, card_table, period_table
+from dataflows.chains import Chains
+from dataflows.ledger_table import Folded, Series, UnitTable
+from dataflows.pricing import CHAINED, Chain, Price, Pricing
+from dataflows.rate_cards import CardTable
+from dataflows.rating_columns import add_rows, numbers_of, rate_rows, words_of
+from metering.totals import UnitKey
+from rating_engine.price_book.book import PriceBook
+from rating_engine.rate_card import CardLabel, RateCard, rate_card
+from rating_engine.terms import ChargeTerms
+
+Figures = tuple[int, int, int]
+
+
+class Rated(NamedTuple):
+    """What chosen events are charged: n x 4 words each, and their cards, -1 for none.
+
+    `numbers` are those of stored rows, `versions` texts of price versions by card (the last one
+    is for events without a card), `catalog` names the content that prices come from.
+    """
+
+    included: NDArray[np.uint64]
+    overage: NDArray[np.uint64]
+    charge: NDArray[np.uint64]
+    cards: NDArray[np.int32]
+    numbers: NDArray[np.uint64]
+    versions: list[str]
+    catalog: str
+
+
+class Rating:
+    """Cards of one price book; shared by the partitions of a worker, for its one thread."""
+
+    def __init__(self, book: PriceBook) -> None:
+        """No unit has a card yet."""
+        self.pricing = Pricing(book)
+        self._table = CardTable()
+        self._cards: list[RateCard] = []
+        self._found: dict[tuple[object, ...], int] = {}
+        self._card_of = np.zeros(0, np.int32)
+        self._chained = np.zeros(0, np.bool_)
+        #: Stored numbers and texts of the cards; the last ones are for what has none.
+        self.numbers = np.zeros(1, np.uint64)
+        self._versions = [""]
+        self._new: list[NewCard] = []
+        self._chain_cards: dict[tuple[int, int, Series], tuple[Chain, int]] = {}
+
+    def price(self, table: UnitTable, created: int, *, every: list[Series]) -> None:
+        """Give the units from number `created` on, which name prices, their cards."""
+        cards = table.units["price"][created : len(table)]
+        prices, series = cards.copy(), table.units["series"][created : len(table)]
+        for price, at in np.unique(np.stack([prices, series]), axis=1).T.tolist():
+            if price >= 0:
+                found = self.pricing.prices[price]
+                terms = found.charges.get(every[at].meter)
+                card = -1
+                if terms is not None:
+                    card = self._number((price,), found, series=every[at], charged=terms)
+                cards[(prices == price) & (series == at)] = card
+        for row in np.flatnonzero(prices == CHAINED).tolist():
+            cards[row] = self._chained_card(table.key(created + row), every[int(series[row])])
+
+    def is_chained(self, table: UnitTable, units: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Which of `units` belong to a chain."""
+        if not self._chained.any():
+            return np.zeros(len(units), np.bool_)
+        found: NDArray[np.bool_] = np.append(self._chained, False)[table.units["price"][units]]
+        return found
+
+    def rate(
+        self, table: UnitTable, units: NDArray[np.int32], *, folded: Folded, chains: Chains
+    ) -> Rated:
+        """Rate events, each the next one of its unit; adds up what their windows are charged."""
+        count = len(units)
+        included, overage, charge = (np.zeros((count, 4), np.uint64) for _ in range(3))
+        cards = np.full(count, -1, np.int32)
+        left = np.zeros(count, np.bool_)
+        rate_rows(
+            self._table.cards, self._table.rows, self._card_of, self._chained, table.units,
+            units, folded.before, folded.after, folded.cells, table.charges,
+            included, overage, charge, cards, left,
+        )  # fmt: skip
+        rows = np.flatnonzero(left)
+        if len(rows):
+            values = zip(
+                units[rows].tolist(), cards[rows].tolist(), numbers_of(folded.before[rows]),
+                numbers_of(folded.after[rows]), strict=True,
+            )  # fmt: skip
+            figures = [
+                chains.rate(unit, before, after=after)
+                if self._chained[card] else self._slowly(card, before, after=after)
+                for unit, card, before, after in values
+            ]  # fmt: skip
+            for column, numbers in zip(
+                (included, overage, charge), zip(*figures, strict=True), strict=True
+            ):
+                column[rows] = words_of(numbers)
+            add_rows(table.charges, folded.cells, rows, included, overage, charge)
+        return Rated(
+            included, overage, charge, cards, self.numbers, self._versions,
+            self.pricing.book.content_hash,
+        )  # fmt: skip
+
+    def take_new(self) -> tuple[pa.Table | None, pa.Table | None]:
+        """Rows of `rate_cards` and `billing_periods` that came up since this was last asked."""
+        new, self._new = self._new, []
+        return card_table(new), period_table(self.pricing.take_billed())
+
+    def _chained_card(self, key: UnitKey, series: Series) -> int:
+        chain = self.pricing.chain(key.customer_id, key.meter, start=key.start)
+        name = (id(chain), key.start, series)
+        found = self._chain_cards.get(name)
+        if found is None:
+            price, terms = chain.price_from(key.start)
+            card = rate_card(terms, json.loads(key.group))
+            number = self._number((card,), price, series=series, charged=card)
+            # the chain is kept as well, so that no other one gets its address
+            found = self._chain_cards[name] = chain, number
+        return found[1]
+
+    def _slowly(self, card: int, before: int, *, after: int) -> Figures:
+        low, high = self._cards[card].figures(before), self._cards[card].figures(after)
+        return high[0] - low[0], high[1] - low[1], high[2] - low[2]
+
+    def _number(
+        self, name: tuple[object], price: Price, *, series: Series, charged: ChargeTerms | RateCard
+    ) -> int:
+        """Number of the card of a series; `charged` are its terms, or its card in a chain."""
+        key = (*name, price.plan, price.version, *series)
+        found = self._found.get(key)
+        if found is not None:
+            return found
+        is_chain = isinstance(charged, RateCard)
+        card = (
+            charged
+            if isinstance(charged, RateCard)
+            else rate_card(charged, json.loads(series.group))
+        )
+        label = CardLabel(
+            price.plan, price.version, series.meter, series.group, price.currency,
+            is_chain=is_chain,
+        )  # fmt: skip
+        number = self._found[key] = len(self._cards)
+        self._cards.append(card)
+        self._new.append(NewCard(card.number(label), label, card))
+        self._card_of = np.append(self._card_of, np.int32(self._table.add(card)))
+        self._chained = np.append(self._chained, is_chain)
+        stored = np.array([card.number(label), 0], np.uint64)
+        self.numbers = np.append(self.numbers[:-1], stored)
+        self._versions = [*self._versions[:-1], f"{price.plan}/{price.version}", ""]
+        return number
