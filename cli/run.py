@@ -9,7 +9,6 @@ from dataflows.health import Health, HealthServer
 from dataflows.runner import Runner
 from metering.errors import SettingsInvalid
 from metering.metrics import WorkerMetrics
-from rating_engine.price_book.load import load_price_book
 
 
 def run_command(
@@ -28,15 +27,14 @@ def run_command(
     Example: METERLINE_HTTP_PORT=0 meterline run --catalog ./catalog
     """
     settings = settings_with(catalog)
-    found = load_price_book(settings.catalog)
     gaps = dict(_gap(text) for text in accept_gap or [])
     health = Health(WorkerMetrics())
+    runner = Runner(settings, health, accept_topic=accept_topic, accepted_gaps=gaps)
     server = HealthServer(health, settings.http_host, settings.http_port)
     console.print(
         f"worker of group {settings.group_id}: {settings.events_topic} -> "
         f"{settings.database}; http://{settings.http_host}:{server.port}/readyz"
     )
-    runner = Runner(settings, found, health, accept_topic=accept_topic, accepted_gaps=gaps)
     runner.stop_on_signals()
     try:
         is_drained = runner.run()

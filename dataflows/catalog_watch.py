@@ -30,14 +30,17 @@ class CatalogWatch:
     """Looks at the catalog folder every so often, in a thread of its own."""
 
     def __init__(
-        self, settings: Settings, book: PriceBook, *,
+        self, settings: Settings, book: PriceBook, *, seen: Fingerprint,
         say_refused: Callable[[int], object] = lambda _refused: None,
     ) -> None:  # fmt: skip
-        """`say_refused` hears (1 or 0) whether the folder holds what cannot be taken over."""
+        """`seen` is the folder as it was before `book` was loaded.
+
+        `say_refused` hears (1 or 0) whether the folder holds what cannot be taken over.
+        """
         self._settings = settings
         self._say_refused = say_refused
         self._hash = book.content_hash
-        self._seen = fingerprint(settings.catalog)
+        self._seen = seen
         self._next: PriceBook | None = None
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True, name="catalog")

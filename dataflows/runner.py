@@ -17,14 +17,14 @@ from contextlib import suppress
 from bytewax.dataflow import Dataflow
 from bytewax.testing import run_main
 
-from dataflows.catalog_watch import CatalogWatch, store_versions
+from dataflows.catalog_watch import CatalogWatch, fingerprint, store_versions
 from dataflows.health import Health
 from dataflows.kafka_reader import topic_id
 from dataflows.pipeline import EPOCH_INTERVAL, build_flow
 from dataflows.worker import Worker
 from metering.errors import MeterlineError, TransientError
 from metering.settings import Settings
-from rating_engine.price_book.book import PriceBook
+from rating_engine.price_book.load import load_price_book
 from sinks.clickhouse import connect_clickhouse
 from sinks.progress import Progress
 
@@ -42,15 +42,18 @@ class Runner:
     """Keeps one worker going in this process."""
 
     def __init__(
-        self, settings: Settings, book: PriceBook, health: Health, *,
+        self, settings: Settings, health: Health, *,
         accept_topic: str | None = None, accepted_gaps: dict[int, int] | None = None,
     ) -> None:  # fmt: skip
-        """Nothing is connected before `run`."""
+        """Load the catalog; nothing is connected before `run`. Raises `SettingsInvalid`."""
         self._settings = settings
-        self._book = book
+        seen = fingerprint(settings.catalog)
+        self._book = load_price_book(settings.catalog)
         #: Once is enough: later this one may be behind what another worker has stored.
         self._is_stored = False
-        self._watch = CatalogWatch(settings, book, say_refused=health.metrics.catalog_refused.set)
+        self._watch = CatalogWatch(
+            settings, self._book, seen=seen, say_refused=health.metrics.catalog_refused.set
+        )
         self._health = health
         self._accept_topic = accept_topic
         self._accepted_gaps = accepted_gaps
