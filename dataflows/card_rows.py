@@ -73,9 +73,7 @@ def period_table(found: Sequence[BilledPeriod]) -> pa.Table | None:
             "customer_id": pa.array([each.customer_id for each in found], pa.string()),
             "period_start": pa.array([each.period.start for each in found], pa.uint32()),
             "period_end": pa.array([each.period.end for each in found], pa.uint32()),
-            "subscription": pa.array(
-                [each.subscription.id if each.subscription else "" for each in last], pa.string()
-            ),
+            "subscription": pa.array([each.subscription for each in found], pa.string()),
             "plan": pa.array([each.version.plan for each in last if each.version], pa.string()),
             "price_version": pa.array(
                 [each.version.version for each in last if each.version], pa.uint32()

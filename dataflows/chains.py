@@ -97,10 +97,16 @@ class Chains:
 
     def keep(self, units: Iterable[int], key_of: Callable[[int], UnitKey]) -> None:
         """Forget all chains but those of these units, which have other numbers now."""
-        self._units = {}
-        keys = map(key_of, units)
-        kept = {_name(key, self._chain(key)) for key in keys}
+        keys = {number: key_of(number) for number in units}
+        names = {number: _name(key, self._chain(key)) for number, key in keys.items()}
+        kept = set(names.values())
         self._states = {name: state for name, state in self._states.items() if name in kept}
+        # batches on their way are rated by these without being held again
+        self._units = {
+            number: (state, state.places[key.start])
+            for number, key in keys.items()
+            if (state := self._states.get(names[number])) is not None
+        }
 
     def _read(self, missing: dict[_Name, Chain], store: TotalsStore, *, stored_until: int) -> None:
         wanted = {

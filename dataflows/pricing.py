@@ -66,11 +66,15 @@ class Chain(NamedTuple):
 
 
 class BilledPeriod(NamedTuple):
-    """A billing period in which a customer with a subscription used something."""
+    """A billing period in which a customer with a subscription used something.
+
+    `spans` may be those of another customer with the same plan: `subscription` is this one's last.
+    """
 
     customer_id: str
     period: BillingPeriod
     spans: tuple[PricedSpan, ...]
+    subscription: str
 
 
 class _MeterParts(NamedTuple):
@@ -99,8 +103,9 @@ class Pricing:
             return Part(start, period_end(start), start, UNPRICED)
         period = self._period(calendar, second)
         _, spans = self._spans(customer_id, period)
-        if spans:
-            self._billed[customer_id, period.start] = BilledPeriod(customer_id, period, spans)
+        if spans and (customer_id, period.start) not in self._billed:
+            name = self._last_subscription(customer_id, period)
+            self._billed[customer_id, period.start] = BilledPeriod(customer_id, period, spans, name)
         at = period.start
         for priced in spans:
             start, end = _borders(priced, period)
@@ -126,6 +131,11 @@ class Pricing:
         found = list(self._billed.values())
         self._billed = {}
         return found
+
+    def _last_subscription(self, customer_id: str, period: BillingPeriod) -> str:
+        begin_us, end_us = period.start * _SECOND_US, period.end * _SECOND_US
+        held = self.book.subscriptions.between(customer_id, begin_us, end_us=end_us)
+        return [each.id for each in held][-1]
 
     def _period(self, calendar: BillingCalendar, second: int) -> BillingPeriod:
         period = self._periods.get(calendar)

@@ -15,7 +15,6 @@ from metering.batch import Source
 from metering.catalog import Catalog
 from metering.claims import Claims
 from metering.identity import identity_seed
-from metering.period import period_starts
 from metering.settings import Settings
 from metering.value_identity import value_identity
 from sinks.clickhouse import clickhouse_errors
@@ -23,7 +22,7 @@ from sinks.dedup_rebuild_shards import RebuildShards
 
 _SELECT = """
 SELECT identity, stream, partition, offset, `index`, digest, record_time, customer_id, meter,
-       `group`, dimensions, occurred_at, counted
+       `group`, dimensions, toInt64(toUnixTimestamp(part_start)) AS part, counted
 FROM usage_events FINAL
 WHERE {condition}
 """
@@ -111,16 +110,14 @@ class _Restorer:
             self._send(source, valued, words, np.zeros(len(words), np.uint32))
 
     def _value_identities(self, rows: pa.Table) -> list[bytes]:
-        occurred = rows.column("occurred_at").cast(pa.timestamp("us", tz="UTC")).cast(pa.int64())
-        periods = period_starts(occurred.combine_chunks().to_numpy(zero_copy_only=False)).tolist()
-        names = ("customer_id", "meter", "group", "dimensions")
+        names = ("customer_id", "meter", "group", "dimensions", "part")
         columns = [rows.column(name).to_pylist() for name in names]
         return [
             value_identity(
                 self._seed,
-                (customer, meter, group, period, orjson.loads(text)[self._dimensions[meter]]),
+                (customer, meter, group, part, orjson.loads(text)[self._dimensions[meter]]),
             )
-            for customer, meter, group, text, period in zip(*columns, periods, strict=True)
+            for customer, meter, group, text, part in zip(*columns, strict=True)
         ]
 
     def _send(

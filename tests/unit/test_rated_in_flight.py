@@ -1,0 +1,124 @@
+"""What rating keeps beside the ledger: chains in flight, billing periods, rebuilt values."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from unittest.mock import MagicMock
+
+import numpy as np
+import pyarrow as pa
+from catalogs import microseconds
+from test_rated_stream import Store
+
+from dataflows.card_rows import period_table
+from dataflows.catalog_watch import rating_of
+from dataflows.ledger import Ledger, LedgerPlan
+from dataflows.pricing import Pricing
+from dataflows.rating_columns import numbers_of
+from metering.batch import RawBatch, Source
+from metering.decode import Decoder
+from metering.identity import identity_seed
+from metering.settings import load_settings
+from metering.value_identity import value_identity
+from rating_engine.price_book.book import PriceBook
+from rating_engine.price_book.load import load_price_book
+from sinks.dedup_rebuild import _Restorer
+
+METERS = """
+meters:
+- {key: m, unit: u, aggregation: max}
+- {key: users, unit: u, aggregation: unique_count, counted_dimension: user}
+"""
+PLANS = """
+plans:
+- key: a
+  currency: USD
+  prorate_allowance: false
+  versions:
+  - version: 1
+    effective_from: 2026-03-01T00:00:00Z
+    charges:
+    - {meter: m, allowance: "20", price: {model: per_unit, unit_price: "1"}}
+  - version: 2
+    effective_from: 2026-03-10T00:00:00Z
+    charges:
+    - {meter: m, allowance: "20", price: {model: per_unit, unit_price: "2"}}
+"""
+Q = 10**12
+
+
+def _book(folder: Path) -> PriceBook:
+    (folder / "meters.yaml").write_text(METERS)
+    (folder / "plans.yaml").write_text(PLANS)
+    rows = [
+        f"- {{id: s{n}, customer_id: c{n}, plan: a, from: 2026-03-01T00:00:00Z}}\n"
+        for n in range(10)
+    ]
+    (folder / "subscriptions.yaml").write_text("subscriptions:\n" + "".join(rows))
+    return load_price_book(folder)
+
+
+def test_a_batch_in_flight_is_rated_by_its_chains_after_units_were_forgotten(
+    tmp_path: Path,
+) -> None:
+    book, store = _book(tmp_path), Store()
+    ledger = Ledger(book.catalog, store, units_max=3, rating=rating_of(book))
+    decoder = Decoder(book.catalog, load_settings())
+
+    def load(first: int, used: Mapping[str, int], day: int) -> LedgerPlan:
+        messages = [
+            json.dumps(
+                {
+                    "id": f"e{first}-{customer}", "customer_id": customer, "meter": "m",
+                    "quantity": str(quantity), "occurred_at": f"2026-03-{day:02d}T00:00:00Z",
+                }
+            ).encode()
+            for customer, quantity in used.items()
+        ]  # fmt: skip
+        end = first + len(messages)
+        record_ms = [microseconds("2026-04-01") // 1000] * len(messages)
+        raw = RawBatch(Source("s", 0, 1), list(range(first, end)), record_ms, messages, first, end)
+        batch = decoder.decode(raw)
+        assert len(batch) == len(messages), batch.rejections
+        return ledger.load(batch)
+
+    def charges(plan: LedgerPlan) -> list[int]:
+        count = len(plan.batch)
+        yes = np.ones(count, np.bool_)
+        rated = ledger.apply(plan, np.arange(count), late=~yes, counted=yes).rated
+        assert rated is not None
+        return numbers_of(rated.charge)
+
+    charges(load(0, {f"c{n}": 15 for n in range(8)}, day=5))
+    number, totals = ledger.cut()
+    for found in totals.values():
+        store.take(found, 7)
+    in_flight = load(8, {"c7": 8, "c9": 21}, day=12)
+    ledger.settle(number)
+    assert ledger.unit_count < 8
+    # c7 has 5 units of its allowance left, c9 all 20
+    assert charges(in_flight) == [3 * 2 * Q**2, 1 * 2 * Q**2]
+
+
+def test_a_billing_period_names_its_own_customers_subscription(tmp_path: Path) -> None:
+    pricing = Pricing(_book(tmp_path))
+    for customer in ("c0", "c1", "c2"):
+        pricing.part_at(customer, microseconds("2026-04-03") // 1_000_000)
+    found = period_table(pricing.take_billed())
+    assert found is not None
+    assert found.column("subscription").to_pylist() == ["s0", "s1", "s2"]
+
+
+def test_a_rebuild_claims_a_distinct_value_for_the_part_it_was_counted_in(tmp_path: Path) -> None:
+    book, settings = _book(tmp_path), load_settings()
+    part = microseconds("2026-03-10") // 1_000_000
+    rows = pa.table(
+        {
+            "customer_id": ["c1"], "meter": ["users"], "group": ["{}"],
+            "dimensions": ['{"user":"u"}'], "part": pa.array([part], pa.int64()),
+        }
+    )  # fmt: skip
+    restorer = _Restorer(MagicMock(), book.catalog, settings, generations=(0, 1))
+    seed = identity_seed(settings.identity_key.get_secret_value())
+    expected = value_identity(seed, ("c1", "users", "{}", part, "u"))
+    assert restorer._value_identities(rows) == [expected]
