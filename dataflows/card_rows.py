@@ -46,7 +46,7 @@ def card_table(found: Sequence[NewCard]) -> pa.Table | None:
             "meter": pa.array([label.meter for label in labels], pa.string()),
             "group": pa.array([label.group for label in labels], pa.string()),
             "currency": pa.array([label.currency for label in labels], pa.string()),
-            "is_chain": pa.array([label.is_chain for label in labels]),
+            "carries_s": pa.array([label.carries_s for label in labels], pa.uint32()),
             "covered": _decimals([card.covered for card in cards], QUANTITY_SCALE),
             "bucket_units": _decimals([card.bucket_units for card in cards], QUANTITY_SCALE),
             "base_fee": _decimals([card.base_fee for card in cards], CHARGE_SCALE),

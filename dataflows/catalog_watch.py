@@ -82,7 +82,7 @@ class CatalogWatch:
         except TransientError as error:
             log.warning("the changed catalog waits: %s", error)
             return
-        except MeterlineError as error:
+        except (MeterlineError, OSError) as error:
             self._seen = found
             self._say_refused(1)
             log.warning("the changed catalog is not taken over: %s", error)

@@ -95,8 +95,8 @@ def _charges(rated: Rated) -> dict[str, pa.Array]:
         "included": decimal256_of_words(rated.included),
         "overage": decimal256_of_words(rated.overage),
         "charge": decimal256_of_words(rated.charge, scale=CHARGE_SCALE),
-        "card": pa.array(rated.numbers[rated.cards]),
-        "price_version": coded(rated.cards, rated.versions),
+        "card": pa.array(rated.cards),
+        "price_version": coded(rated.version_of, rated.versions),
         "catalog": coded(np.zeros(len(rated.cards), np.int32), [rated.catalog]),
     }
 

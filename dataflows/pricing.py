@@ -59,10 +59,14 @@ class Chain(NamedTuple):
         """What rates the values of all parts together; `group` is canonical JSON."""
         return SplitRater(self.segments, self.length_us, group=json.loads(group))
 
-    def price_from(self, start: int) -> tuple[Price, ChargeTerms]:
-        """Where the price of the part that starts there comes from, and its terms."""
+    def price_from(self, start: int) -> tuple[Price, ChargeTerms, int]:
+        """Where the price of the part that starts there comes from, and its terms.
+
+        The third is how many seconds before it the parts begin whose use counts against it.
+        """
         at = next(at for at, part in enumerate(self.parts) if part.start == start)
-        return self.prices[at], self.rater("{}").rater_of(at).terms
+        carries_s = 0 if self.segments[at].prorate_allowance else start - self.parts[0].start
+        return self.prices[at], self.rater("{}").rater_of(at).terms, carries_s
 
 
 class BilledPeriod(NamedTuple):

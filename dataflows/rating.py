@@ -24,21 +24,23 @@ from rating_engine.price_book.book import PriceBook
 from rating_engine.rate_card import CardLabel, RateCard, rate_card
 from rating_engine.terms import ChargeTerms
 
+_CARDS_FIRST = 64
+
 Figures = tuple[int, int, int]
 
 
 class Rated(NamedTuple):
-    """What chosen events are charged: n x 4 words each, and their cards, -1 for none.
+    """What chosen events are charged: n x 4 words each, and the stored numbers of their cards.
 
-    `numbers` are those of stored rows, `versions` texts of price versions by card (the last one
-    is for events without a card), `catalog` names the content that prices come from.
+    `version_of` are places in `versions`, the texts of price versions, "" for what has no card;
+    `catalog` names the content that prices come from.
     """
 
     included: NDArray[np.uint64]
     overage: NDArray[np.uint64]
     charge: NDArray[np.uint64]
-    cards: NDArray[np.int32]
-    numbers: NDArray[np.uint64]
+    cards: NDArray[np.uint64]
+    version_of: NDArray[np.int32]
     versions: list[str]
     catalog: str
 
@@ -52,11 +54,13 @@ class Rating:
         self._table = CardTable()
         self._cards: list[RateCard] = []
         self._found: dict[tuple[object, ...], int] = {}
-        self._card_of = np.zeros(0, np.int32)
-        self._chained = np.zeros(0, np.bool_)
-        #: Stored numbers and texts of the cards; the last ones are for what has none.
-        self.numbers = np.zeros(1, np.uint64)
-        self._versions = [""]
+        #: By card: its place in the table, whether it is of a chain, its stored number and the
+        #: place of its version; there is room for more, and the last ones are for no card.
+        self._card_of = np.zeros(_CARDS_FIRST, np.int32)
+        self._chained = np.zeros(_CARDS_FIRST, np.bool_)
+        self.numbers = np.zeros(_CARDS_FIRST, np.uint64)
+        self._version_of = np.zeros(_CARDS_FIRST, np.int32)
+        self._versions = {"": 0}
         self._new: list[NewCard] = []
         self._chain_cards: dict[tuple[int, int, Series], tuple[Chain, int]] = {}
 
@@ -70,7 +74,7 @@ class Rating:
                 terms = found.charges.get(every[at].meter)
                 card = -1
                 if terms is not None:
-                    card = self._number((price,), found, series=every[at], charged=terms)
+                    card = self._number((price, 0), found, series=every[at], charged=terms)
                 cards[(prices == price) & (series == at)] = card
         for row in np.flatnonzero(prices == CHAINED).tolist():
             cards[row] = self._chained_card(table.key(created + row), every[int(series[row])])
@@ -79,7 +83,7 @@ class Rating:
         """Which of `units` belong to a chain."""
         if not self._chained.any():
             return np.zeros(len(units), np.bool_)
-        found: NDArray[np.bool_] = np.append(self._chained, False)[table.units["price"][units]]
+        found: NDArray[np.bool_] = self._chained[table.units["price"][units]]
         return found
 
     def rate(
@@ -112,8 +116,8 @@ class Rating:
                 column[rows] = words_of(numbers)
             add_rows(table.charges, folded.cells, rows, included, overage, charge)
         return Rated(
-            included, overage, charge, cards, self.numbers, self._versions,
-            self.pricing.book.content_hash,
+            included, overage, charge, self.numbers[cards], self._version_of[cards],
+            list(self._versions), self.pricing.book.content_hash,
         )  # fmt: skip
 
     def take_new(self) -> tuple[pa.Table | None, pa.Table | None]:
@@ -126,9 +130,9 @@ class Rating:
         name = (id(chain), key.start, series)
         found = self._chain_cards.get(name)
         if found is None:
-            price, terms = chain.price_from(key.start)
+            price, terms, carries_s = chain.price_from(key.start)
             card = rate_card(terms, json.loads(key.group))
-            number = self._number((card,), price, series=series, charged=card)
+            number = self._number((card, carries_s), price, series=series, charged=card)
             # the chain is kept as well, so that no other one gets its address
             found = self._chain_cards[name] = chain, number
         return found[1]
@@ -138,7 +142,12 @@ class Rating:
         return high[0] - low[0], high[1] - low[1], high[2] - low[2]
 
     def _number(
-        self, name: tuple[object], price: Price, *, series: Series, charged: ChargeTerms | RateCard
+        self,
+        name: tuple[object, int],
+        price: Price,
+        *,
+        series: Series,
+        charged: ChargeTerms | RateCard,
     ) -> int:
         """Number of the card of a series; `charged` are its terms, or its card in a chain."""
         key = (*name, price.plan, price.version, *series)
@@ -153,14 +162,19 @@ class Rating:
         )
         label = CardLabel(
             price.plan, price.version, series.meter, series.group, price.currency,
-            is_chain=is_chain,
+            carries_s=name[1] if is_chain else 0,
         )  # fmt: skip
         number = self._found[key] = len(self._cards)
         self._cards.append(card)
         self._new.append(NewCard(card.number(label), label, card))
-        self._card_of = np.append(self._card_of, np.int32(self._table.add(card)))
-        self._chained = np.append(self._chained, is_chain)
-        stored = np.array([card.number(label), 0], np.uint64)
-        self.numbers = np.append(self.numbers[:-1], stored)
-        self._versions = [*self._versions[:-1], f"{price.plan}/{price.version}", ""]
+        if number + 1 >= len(self.numbers):
+            self._card_of, self._chained, self.numbers, self._version_of = (
+                np.append(held, np.zeros(len(held), held.dtype))
+                for held in (self._card_of, self._chained, self.numbers, self._version_of)
+            )
+        self._card_of[number] = self._table.add(card)
+        self._chained[number] = is_chain
+        self.numbers[number] = card.number(label)
+        version = f"{price.plan}/{price.version}"
+        self._version_of[number] = self._versions.setdefault(version, len(self._versions))
         return number

@@ -19,8 +19,9 @@ from rating_engine.terms import ChargeTerms
 class CardLabel:
     """Whom a card is for: what tells apart cards that charge the same.
 
-    `group` is canonical JSON, "{}" where a meter has none. `is_chain` says that the card is for a
-    part of a split period whose allowance is less what earlier parts have used.
+    `group` is canonical JSON, "{}" where a meter has none. `carries_s` is for a part of a split period
+    whose allowance is less what earlier parts have used: how long before the part the first
+    of them begins, in seconds; 0 where nothing is carried.
     """
 
     plan: str
@@ -28,7 +29,7 @@ class CardLabel:
     meter: str
     group: str
     currency: str
-    is_chain: bool = False
+    carries_s: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ class RateCard:
         """
         texts = (label.plan, label.meter, label.group, label.currency)
         numbers = (
-            *(label.price_version, int(label.is_chain), self.covered, self.bucket_units),
+            *(label.price_version, label.carries_s, self.covered, self.bucket_units),
             *(self.base_fee, self.minimum, "" if self.cap is None else self.cap, self.at_zero),
             *(number for row in self.rows for number in row),
         )

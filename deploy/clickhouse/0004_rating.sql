@@ -4,7 +4,8 @@
 -- For overage above rows_above[i], up to rows_above[i + 1], the charge is rows_charge[i]
 -- + rows_unit_price[i] * beyond + rows_package_price[i] * ceil(beyond / rows_package_units[i]),
 -- where beyond is overage - rows_above[i]; at_zero where there is no overage. Then base_fee is
--- added, and minimum and cap are applied. is_chain: covered is less what earlier parts have used.
+-- added, and minimum and cap are applied. carries_s: covered is less what the
+-- parts of the period that begin up to so many seconds earlier have used.
 -- ORDER BY the number alone: it is what usage is joined on.
 CREATE TABLE IF NOT EXISTS {database}.rate_cards
 (
@@ -14,7 +15,7 @@ CREATE TABLE IF NOT EXISTS {database}.rate_cards
     meter LowCardinality(String),
     `group` String,
     currency LowCardinality(String),
-    is_chain Bool,
+    carries_s UInt32,
     covered Decimal(76, 12),
     bucket_units Decimal(76, 12),
     base_fee Decimal(76, 24),
@@ -81,7 +82,7 @@ GROUP BY customer_id, meter, `group`, t.period_start, t.part_start, t.card = 0;
 CREATE VIEW IF NOT EXISTS {database}.rated_parts AS
 WITH
     toDecimal256(0, 12) AS none,
-    if(c.is_chain, greatest(c.covered - u.used_before, none), c.covered) AS covered_here,
+    if(c.carries_s > 0, greatest(c.covered - u.used_before, none), c.covered) AS covered_here,
     u.card != 0 AND u.quantity > covered_here AS is_over,
     greatest(arrayCount(above -> above < overage, c.rows_above), 1) AS at,
     overage - c.rows_above[at] AS beyond,
@@ -133,20 +134,28 @@ FROM
                 part -> (part.1, part.2),
                 groupArray((
                     p.part_start, p.card, p.aggregation, p.quantity, p.events, k.covered,
-                    k.is_chain)))
+                    k.carries_s)))
                 AS parts,
+            -- of each part: its start, what the parts that count against it used, what it uses
             arrayFold(
-                (before, part) -> (
-                    before.1 + least(
+                (before, part) -> arrayPushBack(before, (
+                    part.1,
+                    arraySum(x -> if(x.1 >= part.1 - part.7, x.3, toDecimal256(0, 12)), before),
+                    least(
                         greatest(part.4, toDecimal256(0, 12)),
                         greatest(
-                            part.6 - if(part.7, before.1, toDecimal256(0, 12)),
-                            toDecimal256(0, 12))),
-                    arrayPushBack(before.2, before.1)),
+                            part.6 - if(
+                                part.7 > 0,
+                                arraySum(
+                                    x -> if(x.1 >= part.1 - part.7, x.3, toDecimal256(0, 12)),
+                                    before),
+                                toDecimal256(0, 12)),
+                            toDecimal256(0, 12))))),
                 parts,
-                (toDecimal256(0, 12), CAST([], 'Array(Decimal(76, 12))'))).2 AS used
+                CAST([], 'Array(Tuple(DateTime(\'UTC\'), Decimal(76, 12), Decimal(76, 12)))')) AS walked,
+            arrayMap(x -> x.2, walked) AS used
         FROM {database}.period_usage AS p
-        LEFT JOIN (SELECT card, covered, is_chain FROM {database}.rate_cards FINAL) AS k
+        LEFT JOIN (SELECT card, covered, carries_s FROM {database}.rate_cards FINAL) AS k
             ON k.card = p.card
         GROUP BY p.customer_id, p.meter, p.`group`, p.period_start
     )

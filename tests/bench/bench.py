@@ -119,16 +119,21 @@ class Bench:
             deployment, load.outcome(), delivery.events, delivery.bytes, delivery.seconds, command
         )
 
+    def unpriced_catalog(self) -> Path:
+        """A catalog folder with the repository's meters, and without prices."""
+        folder = self.folder / "unpriced"
+        folder.mkdir(exist_ok=True)
+        shutil.copy(REPOSITORY / "catalog" / "meters.yaml", folder)
+        return folder
+
     def main_load(self) -> Load:
         """The topic that the first three sections read; filled when first asked for."""
         if self._main is None:
             sizes = self.sizes
-            unpriced = self.folder / "unpriced"
-            unpriced.mkdir()
-            shutil.copy(REPOSITORY / "catalog" / "meters.yaml", unpriced)
             tuning = {
-                "METERLINE_DEDUP_EVENTS_MAX": str(sizes.events), "METERLINE_CATALOG": str(unpriced),
-            }  # fmt: skip
+                "METERLINE_DEDUP_EVENTS_MAX": str(sizes.events),
+                "METERLINE_CATALOG": str(self.unpriced_catalog()),
+            }
             self._main = self.fill(self.deployment("load", tuning), sizes.events, sizes.customers)
         return self._main
 

@@ -11,7 +11,10 @@ from figures import Section
 def measure_keys(bench: Bench, section: Section) -> None:
     """Peak memory, and how many keys and ledger units there really were."""
     sizes = bench.sizes
-    tuning = {"METERLINE_DEDUP_EVENTS_MAX": str(sizes.keys_events)}
+    tuning = {
+        "METERLINE_DEDUP_EVENTS_MAX": str(sizes.keys_events),
+        "METERLINE_CATALOG": str(bench.unpriced_catalog()),
+    }
     deployment = bench.deployment("keys", tuning)
     load = bench.fill(deployment, sizes.keys_events, sizes.keys_customers)
     section.commands.append(load.command)

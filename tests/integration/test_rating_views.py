@@ -57,7 +57,7 @@ class Books:
         number, rows = card.number(label), card.rows
         self.cards[number] = [
             number, label.plan, label.price_version, label.meter, label.group, label.currency,
-            label.is_chain, decimal(card.covered, 12), decimal(card.bucket_units, 12),
+            label.carries_s, decimal(card.covered, 12), decimal(card.bucket_units, 12),
             decimal(card.base_fee, 24), decimal(card.minimum, 24),
             None if card.cap is None else decimal(card.cap, 24), decimal(card.at_zero, 24),
             [decimal(row.above, 12) for row in rows], [decimal(row.charge, 24) for row in rows],
@@ -200,8 +200,8 @@ def test_charges_in_sql_are_those_of_the_engine(client: Client) -> None:
         used = [random_value(chance, rate_card(rater.rater_of(part).terms)) for part in range(3)]
         books.period(customer)
         for part, rated in enumerate(rater.rate(used)):
-            is_chain = part > 0 and not prorate[part]
-            label = CardLabel(*("growth", 2, "api_requests", "{}", "USD"), is_chain)
+            carries_s = 0 if prorate[part] else (starts[part] - starts[0]) // timedelta(seconds=1)
+            label = CardLabel(*("growth", 2, "api_requests", "{}", "USD"), carries_s)
             card = rate_card(rater.rater_of(part).terms)
             values = split(chance, used[part])
             books.usage(customer, values, card=books.card(card, label), part=starts[part])

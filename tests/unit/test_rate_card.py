@@ -77,7 +77,7 @@ def test_only_whole_numbers_are_taken(value: object) -> None:
         (CARD, replace(LABEL, meter="seats")),
         (CARD, replace(LABEL, group='{"region":"eu"}')),
         (CARD, replace(LABEL, currency="EUR")),
-        (CARD, replace(LABEL, is_chain=True)),
+        (CARD, replace(LABEL, carries_s=86_400)),
         (CARD, replace(LABEL, plan="growth12:api_requests", meter="")),
     ],
 )

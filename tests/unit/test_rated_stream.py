@@ -243,6 +243,21 @@ class Judge:
             previous = terms is not None
         return runs
 
+    def carried_s(self, key: Any, us: int) -> int:
+        """How long before an event's part those begin whose use counts against it."""
+        spans, moment = self.book.spans(key[0], key[3]), us - key[3].start * 1_000_000
+        for segments, _ in self._runs(spans, key[1]):
+            rater = SplitRater(segments, key[3].length_us)
+            covered = [rater.rater_of(part).terms.covered for part in range(len(rater.merged))]
+            carried = [
+                at for at, part in enumerate(rater.merged)
+                if not part.prorate_allowance and covered[at] and any(covered[:at])
+            ]  # fmt: skip
+            for part in rater.merged if carried else ():
+                if part.start <= moment < part.end and not part.prorate_allowance:
+                    return (part.start - rater.merged[0].start) // 1_000_000
+        return 0
+
     def _part(self, spans: Any, meter: str, at: int, period: BillingPeriod) -> int:
         for segments, offset in self._runs(spans, meter):
             if offset <= at < offset + len(segments):
@@ -282,6 +297,7 @@ def test_events_are_charged_what_they_add_to_their_period(seed: int, tmp_path: P
     record_ms = (STARTS_US + 400 * DAY_S * 1_000_000) // 1000
     sums: dict[Any, Any] = defaultdict(lambda: np.array([0, 0, 0], object))
     ledger = _ledger(book, store, rng)
+    carries = {0: 0}
     first, generation = 0, 1
     while first < len(messages):
         count = rng.randint(1, 60)
@@ -297,14 +313,20 @@ def test_events_are_charged_what_they_add_to_their_period(seed: int, tmp_path: P
         chosen, yes = np.arange(len(batch)), np.ones(len(batch), np.bool_)
         applied = ledger.apply(plan, chosen, late=~yes, counted=yes)
         assert applied.rated is not None
+        new_cards, _ = ledger.take_new_prices()
+        if new_cards is not None:
+            names = (new_cards.column(name).to_pylist() for name in ("card", "carries_s"))
+            carries |= dict(zip(*names, strict=True))
         for row in range(len(batch)):
             key, expected = judge.add(batch, row)
             got = _figures(applied.rated, row)
             assert got == expected, (seed, first + row, key, got, expected)
             part = int(plan.parts.starts[row])
             assert key[3].start <= part <= int(batch.occurred_us[row]) // 1_000_000
-            named = applied.rated.versions[int(applied.rated.cards[row])]
+            named = applied.rated.versions[int(applied.rated.version_of[row])]
             assert named == _version_of(book, key, part), (seed, first + row, key)
+            carried = judge.carried_s(key, int(batch.occurred_us[row]))
+            assert carries[int(applied.rated.cards[row])] == carried, (seed, first + row, key)
             assert part <= int(plan.windows[row]) < int(plan.parts.ends[row]) <= key[3].end
             sums[*key[:3], int(plan.windows[row])] += np.array(got, object)
         if rng.random() < 0.5:
