@@ -19,7 +19,7 @@ from rating_engine.terms import ChargeTerms
 class CardLabel:
     """Whom a card is for: what tells apart cards that charge the same.
 
-    `group` is canonical JSON, "{}" where a meter has none. `carries_s` is for a part of a split period
+    `group` is canonical JSON, "{}" where a meter has none. `carries_s` is for a part of a period
     whose allowance is less what earlier parts have used: how long before the part the first
     of them begins, in seconds; 0 where nothing is carried.
     """
