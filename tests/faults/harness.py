@@ -94,7 +94,7 @@ class Deployment:
         self.changed_at = now.replace(minute=0, second=0, microsecond=0)
         self._priced = _placed(population.names, own or {})
         write_catalog(self.catalog, population, now)
-        write_prices(self.catalog, self._priced, self.changed_at)
+        write_prices(self.catalog, self._priced, changed_at=self.changed_at)
         self.workload = Workload(seed, plan, now)
         self._messages = iter(self.workload)
         self._local = threading.local()
@@ -271,7 +271,7 @@ class Deployment:
 
     def _assert_charged(self, outcome: Outcome) -> None:
         """What finance reads is what these totals come to, by the oracle's own reckoning."""
-        expected = expected_charges(outcome.totals, self._priced, self.changed_at)
+        expected = expected_charges(outcome.totals, self._priced, changed_at=self.changed_at)
         differences = compare_charges(expected, self._clickhouse().charges())
         assert not differences, f"{len(differences)} charges differ: {differences[:10]}"
 
