@@ -14,7 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dataflows.card_rows import NewCard, card_table, period_table
-from dataflows.chains import Chains
+from dataflows.chains import Chains, Figures
 from dataflows.ledger_table import Folded, Series, UnitTable
 from dataflows.pricing import CHAINED, Chain, Price, Pricing
 from dataflows.rate_cards import CardTable
@@ -25,8 +25,6 @@ from rating_engine.rate_card import CardLabel, RateCard, rate_card
 from rating_engine.terms import ChargeTerms
 
 _CARDS_FIRST = 64
-
-Figures = tuple[int, int, int]
 
 
 class Rated(NamedTuple):
