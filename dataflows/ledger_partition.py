@@ -11,7 +11,7 @@ from dataflows.parts import CustomerParts, Parts
 from dataflows.rating import Rated, Rating
 from metering.batch import EventBatch, Source
 from metering.errors import AssignmentLost
-from metering.period import window_starts
+from metering.period import WINDOW_SECONDS, window_starts
 from metering.totals import (
     StoredPartition,
     StoredWindow,
@@ -122,8 +122,9 @@ class PartitionLedger:
     def _restore(self, created: int, store: TotalsStore) -> None:
         """Read the units from number `created` on, where they can be stored."""
         table = self.table
-        periods = table.units["period"][created : len(table)]
-        asked = (np.flatnonzero(periods <= self._stored_until) + created).tolist()
+        starts = table.units["period"][created : len(table)]
+        hours = starts - starts % WINDOW_SECONDS  # see `StoredUnit`
+        asked = (np.flatnonzero(hours <= self._stored_until) + created).tolist()
         if not asked:
             return
         numbers = {table.key(number): number for number in asked}

@@ -182,7 +182,10 @@ class UnitTable:
     def restore_unit(self, number: int, stored: StoredUnit) -> None:
         """Take over what the store holds of a unit; windows are restored one by one."""
         unit = self.units[number]
-        unit["absorbed"], unit["is_whole"] = stored.absorbed_offset, False
+        unit["absorbed"] = stored.absorbed_offset
+        if stored.newest_window < 0:
+            return
+        unit["is_whole"] = False
         unit["newest"] = max(int(unit["newest"]), stored.newest_window)
         unit["latest_us"] = stored.latest_us
         if unit["how"] == MAX:

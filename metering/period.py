@@ -18,6 +18,11 @@ def window_starts(occurred_us: NDArray[np.int64]) -> NDArray[np.int64]:
     return (occurred_us // _WINDOW_US) * WINDOW_SECONDS
 
 
+def hour_of(moment: int) -> int:
+    """Start of the hour that holds a moment."""
+    return moment - moment % WINDOW_SECONDS
+
+
 def period_starts(occurred_us: NDArray[np.int64]) -> NDArray[np.int64]:
     """Start of the calendar month (UTC) that holds each moment (microseconds in, seconds out)."""
     if len(occurred_us):

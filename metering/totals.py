@@ -43,7 +43,12 @@ class StoredPartition:
 
 @dataclass(frozen=True, slots=True)
 class StoredUnit:
-    """A unit as stored: its windows folded, under every aggregation that needs no more."""
+    """A unit as stored: its windows folded, under every aggregation that needs no more.
+
+    `absorbed_offset` is also of a window that holds the unit's start: where the start was moved
+    into an hour, what was stored of that hour before is in there. `newest_window` is -1 if that is
+    all there is.
+    """
 
     absorbed_offset: int
     newest_window: int

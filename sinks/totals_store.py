@@ -6,6 +6,7 @@ import pyarrow as pa
 from clickhouse_connect.driver.client import Client
 
 from metering.decimals import units_of
+from metering.period import hour_of
 from metering.totals import StoredPartition, StoredUnit, StoredWindow, UnitKey, WindowKey
 from sinks.clickhouse import clickhouse_errors
 
@@ -20,16 +21,18 @@ WITH wanted AS
     SELECT tupleElement(k, 1) AS customer_id, tupleElement(k, 2) AS meter,
            tupleElement(k, 3) AS `group`,
            toDateTime(toUInt32(tupleElement(k, 4)), 'UTC') AS first,
-           toDateTime(toUInt32(tupleElement(k, 5)), 'UTC') AS next
+           toDateTime(toUInt32(tupleElement(k, 5)), 'UTC') AS next,
+           toStartOfHour(first, 'UTC') AS hour
     FROM (SELECT arrayJoin(%(keys)s) AS k)
-)
+),
+window_start >= first AS own
 SELECT customer_id, meter, `group`, toInt64(toUnixTimestamp(first)) AS start,
        toInt64(toUnixTimestamp(next)) AS end, toInt64(max(absorbed_offset)) AS absorbed,
-       toInt64(toUnixTimestamp(max(window_start))) AS newest,
-       sum(quantity) AS total, max(quantity) AS most,
-       argMax(quantity, (last_occurred_at, last_identity)) AS latest,
-       toUnixTimestamp64Micro(max(last_occurred_at)) AS latest_us,
-       argMax(last_identity, (last_occurred_at, last_identity)) AS latest_identity
+       if(countIf(own) = 0, -1, toInt64(toUnixTimestamp(maxIf(window_start, own)))) AS newest,
+       sumIf(quantity, own) AS total, maxIf(quantity, own) AS most,
+       argMaxIf(quantity, (last_occurred_at, last_identity), own) AS latest,
+       toUnixTimestamp64Micro(maxIf(last_occurred_at, own)) AS latest_us,
+       argMaxIf(last_identity, (last_occurred_at, last_identity), own) AS latest_identity
 FROM
 (
     SELECT * FROM usage_totals FINAL
@@ -37,7 +40,7 @@ FROM
       AND window_start >= toDateTime(%(start)s, 'UTC') AND window_start < toDateTime(%(end)s, 'UTC')
 ) AS totals
 INNER JOIN wanted USING (customer_id, meter, `group`)
-WHERE window_start >= first AND window_start < next
+WHERE window_start >= hour AND window_start < next
 GROUP BY customer_id, meter, `group`, first, next
 """
 _WINDOWS = """
@@ -73,7 +76,7 @@ class ClickHouseTotals:
         table = self._query(
             _UNITS, stream=stream, partition=partition, keys=[tuple(key) for key in keys],
             customers=sorted({key.customer_id for key in keys}),
-            start=min(key.start for key in keys), end=max(key.end for key in keys),
+            start=min(hour_of(key.start) for key in keys), end=max(key.end for key in keys),
         )  # fmt: skip
         columns = table.to_pydict()
         totals, most, latest = (units_of(_one(table, name)) for name in ("total", "most", "latest"))

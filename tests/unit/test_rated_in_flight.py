@@ -47,9 +47,9 @@ plans:
 Q = 10**12
 
 
-def _book(folder: Path) -> PriceBook:
+def _book(folder: Path, plans: str = PLANS) -> PriceBook:
     (folder / "meters.yaml").write_text(METERS)
-    (folder / "plans.yaml").write_text(PLANS)
+    (folder / "plans.yaml").write_text(plans)
     rows = [
         f"- {{id: s{n}, customer_id: c{n}, plan: a, from: 2026-03-01T00:00:00Z}}\n"
         for n in range(10)
@@ -98,6 +98,38 @@ def test_a_batch_in_flight_is_rated_by_its_chains_after_units_were_forgotten(
     assert ledger.unit_count < 8
     # c7 has 5 units of its allowance left, c9 all 20
     assert charges(in_flight) == [3 * 2 * Q**2, 1 * 2 * Q**2]
+
+
+def test_an_hour_that_was_written_before_a_part_began_in_it_is_not_counted_again(
+    tmp_path: Path,
+) -> None:
+    store = Store()
+
+    def load(version_2: str) -> LedgerPlan:
+        (tmp_path / version_2[:10]).mkdir()
+        plans = PLANS.replace("2026-03-10T00:00:00Z", version_2)
+        book = _book(tmp_path / version_2[:10], plans)
+        ledger = Ledger(book.catalog, store, units_max=99, rating=rating_of(book))
+        messages = [
+            json.dumps(
+                {
+                    "id": f"e{minute}", "customer_id": "c0", "meter": "m", "quantity": "3",
+                    "occurred_at": f"2026-03-10T10:{minute}:00Z",
+                }
+            ).encode()
+            for minute in (20, 30, 40)
+        ]  # fmt: skip
+        record_ms = [microseconds("2026-04-01") // 1000] * 3
+        raw = RawBatch(Source("s", 0, 1), [5, 6, 7], record_ms, messages, 5, 8)
+        plan = ledger.load(Decoder(book.catalog, load_settings()).decode(raw))
+        ledger.apply(plan, np.arange(3), late=np.zeros(3, np.bool_), counted=np.ones(3, np.bool_))
+        for found in ledger.cut()[1].values():
+            store.take(found, 6)  # the last event is of the next flush
+        return plan
+
+    assert load("2026-03-20T00:00:00Z").absorbed is None
+    # the plan's price changes at half past, as is known now
+    assert load("2026-03-10T10:30:00Z").absorbed.tolist() == [True, True, False]
 
 
 def test_a_billing_period_names_its_own_customers_subscription(tmp_path: Path) -> None:

@@ -96,15 +96,19 @@ class Store:
         """Windows folded."""
         found = {}
         for key in keys:
-            some = [
+            every = [
                 (name[3], row) for name, (row, _) in self.rows.items()
-                if name[:3] == key[:3] and key.start <= name[3] < key.end
+                if name[:3] == key[:3] and key.start // 3600 * 3600 <= name[3] < key.end
             ]  # fmt: skip
+            some = [(start, row) for start, row in every if start >= key.start]
+            if every:
+                absorbed = max(row.absorbed_offset for _, row in every)
+                found[key] = StoredUnit(absorbed, -1, 0, 0, 0, 0, bytes(16))
             if some:
                 rows = [row for _, row in some]
                 latest = max(rows, key=lambda row: (row.last_us, row.last_identity))
                 found[key] = StoredUnit(
-                    max(row.absorbed_offset for row in rows), max(start for start, _ in some),
+                    absorbed, max(start for start, _ in some),
                     sum(row.units for row in rows), max(row.units for row in rows), latest.units,
                     latest.last_us, latest.last_identity,
                 )  # fmt: skip
