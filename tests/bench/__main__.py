@@ -39,6 +39,7 @@ from deploy.localstack.errors import StackError
 from metering.errors import MeterlineError
 
 DEFAULT_SEED = 20_261
+ROUNDS = 3
 _RESULTS = REPOSITORY / ".meterline" / "bench"
 _PIPED_WIDTH = 160
 _EXPECTED = (BenchFailed, WorkerFailed, MeterlineError)
@@ -48,13 +49,16 @@ class _Part(NamedTuple):
     name: str
     title: str
     measure: Callable[[Bench, Section], None]
+    is_compared: bool = False  # with another part's speed, so that one disturbed run says nothing
 
 
 PARTS = (
-    _Part("throughput", "one worker, dedup on, to durable rows and totals", measure_throughput),
-    _Part("decode_alone", "consume and decode the same topic", measure_decode_alone),
+    _Part(
+        "throughput", "one worker, dedup on, to durable rows and totals", measure_throughput, True
+    ),
+    _Part("decode_alone", "consume and decode the same topic", measure_decode_alone, True),
     _Part("plain_flow", "a plain per-event flow with SET NX", measure_plain_flow),
-    _Part("rated", "the same load, with every event charged", measure_rated),
+    _Part("rated", "the same load, with every event charged", measure_rated, True),
     _Part("keys", "memory with a million keys", measure_keys),
     _Part("latency", "from produce to queryable, open loop", measure_latency),
 )
@@ -79,7 +83,8 @@ def main() -> int:
                 console.print(f"  {name}: {text}", markup=False)
             sizes = QUICK if options.quick else Sizes()
             bench = Bench(options.seed, sizes, folder, addresses, pids, options.profile, console)
-            sections = _run_all(bench, options.only)
+            rounds = options.rounds or (1 if options.quick else ROUNDS)
+            sections = _run_all(bench, options.only, rounds=rounds)
             if checkout() != code:
                 machine["commit"] += "; EDITED DURING THE RUN"
                 console.print("the checkout was edited during the run", style="bold red")
@@ -98,15 +103,23 @@ def main() -> int:
     return 0 if report.is_sound else 1
 
 
-def _run_all(bench: Bench, only: list[str]) -> list[Section]:
-    """The chosen sections; one that fails does not keep the others from running."""
+def _run_all(bench: Bench, only: list[str], *, rounds: int) -> list[Section]:
+    """The chosen sections; one that fails does not keep the others from running.
+
+    Those that are compared run once a round, each round on loads of its own.
+    """
+    chosen = [part for part in PARTS if not only or part.name in only]
+    compared = [part for part in chosen if part.is_compared]
+    others = [part for part in chosen if not part.is_compared]
+    again = [(part, number) for number in range(2, rounds + 1) for part in compared]
     sections = []
     try:
-        for part in PARTS:
-            if only and part.name not in only:
-                continue
-            bench.out.print(f"\n[bold]{part.name}[/]: {part.title}")
-            section = Section(part.name, part.title)
+        for part, number in [(part, 1) for part in compared + others] + again:
+            if number > 1 and part is compared[0]:
+                bench.forget_main_load()
+            name = part.name if number == 1 else f"{part.name}.{number}"
+            bench.out.print(f"\n[bold]{name}[/]: {part.title}")
+            section = Section(name, part.title)
             sections.append(section)
             began = time.monotonic()
             try:
@@ -133,6 +146,10 @@ def _options() -> argparse.Namespace:
         help=f"one section, may be repeated: {', '.join(names)}",
     )  # fmt: skip
     parser.add_argument("--seed", type=int, default=DEFAULT_SEED, help="of the generated events")
+    parser.add_argument(
+        "--rounds", type=int, default=0,
+        help=f"how often what is compared is measured; its median counts ({ROUNDS}; quick: 1)",
+    )  # fmt: skip
     parser.add_argument("--cores", type=int, default=2, help="for everything, our servers included")
     parser.add_argument("--profile", action="store_true", help="record the worker with py-spy")
     return parser.parse_args()

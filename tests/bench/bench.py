@@ -127,7 +127,7 @@ class Bench:
         return folder
 
     def main_load(self) -> Load:
-        """The topic that the first three sections read; filled when first asked for."""
+        """The topic that all sections of a round but `rated` read; filled when first asked for."""
         if self._main is None:
             sizes = self.sizes
             tuning = {
@@ -136,6 +136,10 @@ class Bench:
             }
             self._main = self.fill(self.deployment("load", tuning), sizes.events, sizes.customers)
         return self._main
+
+    def forget_main_load(self) -> None:
+        """The next round reads a load of its own."""
+        self._main = None
 
     def run_child(self, script: str, deployment: Deployment, *arguments: str) -> dict[str, Any]:
         """Run a script of this folder to its end; what it printed as JSON on its last line."""

@@ -18,7 +18,7 @@ def measure_rated(bench: Bench, section: Section) -> None:
     """Speed with rating on; three plans, one of which changes its prices within the period."""
     sizes = bench.sizes
     catalog = bench.folder / "catalog"
-    catalog.mkdir()
+    catalog.mkdir(exist_ok=True)
     shutil.copy(REPOSITORY / "catalog" / "meters.yaml", catalog)
     names = [f"cust-{index:06d}" for index in range(sizes.customers)]
     changed_at = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from statistics import median
 from typing import NamedTuple
 
 from figures import Section, number_text
@@ -54,7 +55,17 @@ def judge(sections: Sections) -> list[Verdict]:
 
 
 def _figure(section: str, name: str) -> Callable[[Sections], float | None]:
-    return lambda sections: sections[section].number(name) if section in sections else None
+    """A figure of a section, the median where it was measured in several rounds."""
+
+    def measure(sections: Sections) -> float | None:
+        found = [
+            value
+            for each in sections.values()
+            if each.name.partition(".")[0] == section and (value := each.number(name)) is not None
+        ]
+        return median(found) if found else None
+
+    return measure
 
 
 def _ratio(
