@@ -217,3 +217,11 @@ _TERMS: dict[tuple[str, str], tuple[Fraction, Callable[[Fraction, str], Fraction
     ("enterprise", "seats"): (Fraction(0), lambda x, _group: x * Fraction("12.5")),
     ("enterprise", "credits"): (Fraction(0), lambda x, _group: x * Fraction("0.01")),
 }  # fmt: skip
+
+#: By plan: what is due for meters that were not used, the commit, and the base fee.
+DUE_UNUSED = {
+    "business": {"agent_minutes": Fraction("0.75")},
+    "enterprise": {"workflow_runs": Fraction(20)},
+}
+COMMIT = {"enterprise": Fraction(150)}
+FEE = {"enterprise": Fraction(99)}
