@@ -15,6 +15,8 @@ from metering.decimals import decimal256_of_words
 from rating_engine.proration import Share
 from rating_engine.rate_card import CardLabel, RateCard
 
+_ALL = Share(0, 1, 1)
+
 
 class NewCard(NamedTuple):
     """A card, its number in stored rows, and what it is for."""
@@ -31,6 +33,7 @@ def card_table(found: Sequence[NewCard]) -> pa.Table | None:
     labels = [each.label for each in found]
     cards = [each.card for each in found]
     rows = [row for card in cards for row in card.rows]
+    shares = [card.share or _ALL for card in cards]
     ends = pa.array(np.cumsum([0, *(len(card.rows) for card in cards)]), pa.int32())
 
     def lists(values: list[int], scale: int) -> pa.Array:
@@ -53,6 +56,9 @@ def card_table(found: Sequence[NewCard]) -> pa.Table | None:
             "minimum": _decimals([card.minimum for card in cards], CHARGE_SCALE),
             "cap": pc.if_else(no_cap, pa.scalar(None, cap.type), cap),
             "at_zero": _decimals([card.at_zero for card in cards], CHARGE_SCALE),
+            "due_from": pa.array([share.start for share in shares], pa.uint64()),
+            "due_until": pa.array([share.end for share in shares], pa.uint64()),
+            "due_of": pa.array([share.period for share in shares], pa.uint64()),
             "rows_above": lists([row.above for row in rows], QUANTITY_SCALE),
             "rows_charge": lists([row.charge for row in rows], CHARGE_SCALE),
             "rows_unit_price": lists([row.unit_price for row in rows], QUANTITY_SCALE),

@@ -10,11 +10,14 @@ from collections.abc import Mapping
 from itertools import groupby
 from typing import NamedTuple
 
+from metering.catalog import Aggregation
 from metering.period import period_end, period_start
 from rating_engine.billing_period import BillingCalendar, BillingPeriod
+from rating_engine.combine import LEVELS
 from rating_engine.price_book.book import PriceBook, PricedSpan
+from rating_engine.proration import Share
 from rating_engine.split import Segment, SplitRater
-from rating_engine.terms import ChargeTerms
+from rating_engine.terms import ChargeTerms, of_part
 
 _SECOND_US = 1_000_000
 #: Prices of a part: nothing is charged; each meter has parts of its own; parts are rated together.
@@ -193,8 +196,8 @@ class Pricing:
                 )
                 for span, _, _ in stretch
             ]  # fmt: skip
-            rater = SplitRater(segments, period.length_us)
-            is_chained = _carries(rater)
+            rater = SplitRater(segments, period.length_us, aggregation=self._aggregation(meter))
+            is_chained = _carries(rater, self._aggregation(meter))
             own: list[Part] = []
             named: list[Price] = []
             for at, segment in enumerate(rater.merged):
@@ -227,11 +230,19 @@ class Pricing:
             charges = {}
             for meter, terms in span.charges.items():
                 if not only or meter == only:
-                    part = Segment(start, end, terms, span.plan.prorate_allowance)
-                    charges[meter] = SplitRater([part], period.length_us).rater_of(0).terms
+                    charges[meter] = of_part(
+                        terms,
+                        Share(start, end, period.length_us),
+                        units_too=span.plan.prorate_allowance,
+                        is_level=self._aggregation(meter) in LEVELS,
+                    )
             number = self._numbers[key] = len(self.prices)
             self.prices.append(_price(priced, charges))
         return number
+
+    def _aggregation(self, meter: str) -> Aggregation:
+        found = self.book.catalog.meters.get(meter)
+        return Aggregation.SUM if found is None else found.aggregation
 
 
 def _borders(priced: PricedSpan, period: BillingPeriod) -> tuple[int, int]:
@@ -245,8 +256,10 @@ def _price(priced: PricedSpan, charges: Mapping[str, ChargeTerms]) -> Price:
     return Price(version.plan, version.version, priced.span.plan.currency.code, charges)
 
 
-def _carries(rater: SplitRater) -> bool:
+def _carries(rater: SplitRater, aggregation: Aggregation) -> bool:
     """Whether what an earlier part used can change what a later one costs."""
+    if aggregation in LEVELS:
+        return False
     covered = [rater.rater_of(part).terms.covered for part in range(len(rater.merged))]
     return any(
         not segment.prorate_allowance and covered[at] and any(covered[:at])

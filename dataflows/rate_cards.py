@@ -195,7 +195,8 @@ def _is_sure(card: RateCard) -> bool:
         for row, end in zip(card.rows, ends, strict=True)
     ]
     return (
-        all(min(row) >= 0 and row.unit_price <= _WORD for row in card.rows)
+        card.share is None
+        and all(min(row) >= 0 and row.unit_price <= _WORD for row in card.rows)
         and all(row.package_units < UNITS_END > row.package_price for row in card.rows)
         and all(0 <= each < UNITS_END for each in units)
         and all(0 <= each < _CHARGE_END for each in amounts)

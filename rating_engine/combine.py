@@ -9,6 +9,8 @@ from collections.abc import Sequence
 
 from metering.catalog import Aggregation
 
+#: What is held rather than used up.
+LEVELS = frozenset({Aggregation.MAX, Aggregation.LATEST})
 #: A quantity in 10^-12 units, or None where nothing occurred.
 Quantity = int | None
 

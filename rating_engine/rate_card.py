@@ -12,6 +12,7 @@ import xxhash
 from rating_engine.exact import whole
 from rating_engine.models.model import CardRow, Group
 from rating_engine.models.table import model_for
+from rating_engine.proration import Share
 from rating_engine.terms import ChargeTerms
 
 
@@ -39,7 +40,8 @@ class RateCard:
     `covered` are the units (10^-12) of allowance and commit bucket together, `bucket_units` those
     of the bucket. `base_fee` (of the bucket), `minimum`, `cap` (None: there is none) and `at_zero`
     (what the model charges for no overage) are in 10^-24 of the currency's unit. `rows` ascend, the
-    first is from 0 on, the last is open. Equal cards charge the same.
+    first is from 0 on, the last is open. Of what they come to, `share` is due (None: the whole).
+    Equal cards charge the same.
     """
 
     covered: int
@@ -49,6 +51,7 @@ class RateCard:
     cap: int | None
     at_zero: int
     rows: tuple[CardRow, ...]
+    share: Share | None = None
 
     def figures(self, units: int, used_before: int = 0) -> tuple[int, int, int]:
         """Included and overage (10^-12 units) and charge (10^-24); equal to `Rater.figures`.
@@ -60,14 +63,19 @@ class RateCard:
         if used_before:
             covered = max(covered - used_before, 0)
         if whole(units, "quantity") <= covered:
-            return max(units, 0), 0, self.bounded(self.at_zero + self.base_fee)
+            return max(units, 0), 0, self.due(self.at_zero + self.base_fee)
         overage = units - covered
         row = self.rows[bisect_left(self.rows, overage, key=_above) - 1]
         beyond = overage - row.above
         charge = row.charge + row.unit_price * beyond
         if row.package_units:
             charge -= row.package_price * (-beyond // row.package_units)
-        return covered, overage, self.bounded(charge + self.base_fee)
+        return covered, overage, self.due(charge + self.base_fee)
+
+    def due(self, charge: int) -> int:
+        """What of `charge` (10^-24) is due: after minimum and cap, the share by time."""
+        bounded = self.bounded(charge)
+        return bounded if self.share is None else self.share.of(bounded)
 
     def bounded(self, charge: int) -> int:
         """`charge` (10^-24) after minimum and cap, which are applied in this order."""
@@ -87,6 +95,8 @@ class RateCard:
             *(self.base_fee, self.minimum, "" if self.cap is None else self.cap, self.at_zero),
             *(number for row in self.rows for number in row),
         )
+        if self.share is not None:
+            numbers += ("share", self.share.start, self.share.end, self.share.period)
         text = "".join(f"{len(each)}:{each}" for each in texts) + ",".join(map(str, numbers))
         return xxhash.xxh3_64_intdigest(text.encode()) >> 1 or 1
 
@@ -106,6 +116,7 @@ def rate_card(terms: ChargeTerms, group: Group | None = None) -> RateCard:
         cap=terms.cap,
         at_zero=model.charge(0),
         rows=model.card_rows(),
+        share=terms.share,
     )
 
 

@@ -73,6 +73,7 @@ class Rater:
         "_is_bounded",
         "_minimum",
         "_model",
+        "_share",
         "terms",
     )
 
@@ -85,6 +86,7 @@ class Rater:
         self._base_fee = 0 if terms.bucket is None else terms.bucket.base_fee
         self._minimum = terms.minimum
         self._cap = terms.cap
+        self._share = terms.share
         self._is_bounded = terms.minimum > 0 or terms.cap is not None
 
     def figures(self, units: int, used_before: int = 0) -> tuple[int, int, int]:
@@ -107,6 +109,8 @@ class Rater:
         charge = self._charge(overage) + self._base_fee
         if self._is_bounded:
             charge = self._bounded(charge)
+        if self._share is not None:
+            charge = self._share.of(charge)
         return included, overage, charge
 
     def rate(self, units: int, used_before: int = 0) -> Rated:
@@ -144,8 +148,11 @@ class Rater:
         raised = max(amount, self._minimum)
         if raised > amount:
             found.append(Step(StepKind.MINIMUM, raised - amount))
-        if charge < raised:
-            found.append(Step(StepKind.CAP, charge - raised))
+        capped = raised if self._cap is None else min(raised, self._cap)
+        if capped < raised:
+            found.append(Step(StepKind.CAP, capped - raised))
+        if charge != capped:
+            found.append(Step(StepKind.TIME, charge - capped))
         return tuple(found)
 
     def commit_use(self, units: int, used_before: int = 0) -> CommitUse | None:
@@ -157,8 +164,9 @@ class Rater:
         size = min(bucket.units, max(self._covered - used_before, 0))
         used = max(included - max(self._covered - used_before - size, 0), 0)
         left = size - used
-        buffer = bucket.base_fee * left // bucket.units if bucket.units else 0
-        return CommitUse(size, used, overage, charge - bucket.base_fee, left, buffer)
+        base_fee = bucket.base_fee if self._share is None else self._share.of(bucket.base_fee)
+        buffer = base_fee * left // bucket.units if bucket.units else 0
+        return CommitUse(size, used, overage, charge - base_fee, left, buffer)
 
     def _bounded(self, charge: int) -> int:
         raised = max(charge, self._minimum)

@@ -6,6 +6,9 @@ proportion to time. Its allowance (and the units of a commit bucket) follow the 
     prorate_allowance: true    a share by time; what a part leaves unused is lost with it
     prorate_allowance: false   all of it, less what the parts before have used
 
+A level (`max`, `latest`) is held, not used up: each part is charged for its own level, by all of
+its allowance and tiers, in proportion to time.
+
 Parts that follow each other with equal terms and policy are one: a change that changes nothing
 splits nothing. Their quantities become one by the meter's aggregation: usage adds up, a level
 (`max`, `latest`) does not.
@@ -16,11 +19,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from metering.catalog import Aggregation
-from rating_engine.combine import Quantity, combined
+from rating_engine.combine import LEVELS, Quantity, combined
 from rating_engine.models.model import Group
 from rating_engine.proration import Share
 from rating_engine.rater import Rated, Rater
-from rating_engine.terms import ChargeTerms
+from rating_engine.terms import ChargeTerms, of_part
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +83,21 @@ class SplitRater:
             Segment(part[0].start, part[-1].end, part[0].terms, part[0].prorate_allowance)
             for part in parts
         )
-        self._raters = [_rater(part, period, group=group) for part in self.merged]
+        is_level = aggregation in LEVELS
+        self._raters = [
+            Rater(
+                of_part(
+                    part.terms,
+                    Share(part.start, part.end, period),
+                    units_too=part.prorate_allowance,
+                    is_level=is_level,
+                ),
+                group,
+            )
+            for part in self.merged
+        ]
         self._aggregation = aggregation
-        self._carried = [not part.prorate_allowance for part in self.merged]
+        self._carried = [not (part.prorate_allowance or is_level) for part in self.merged]
 
     def rate(self, quantities: Sequence[Quantity]) -> tuple[Rated, ...]:
         """Rate each part; `quantities` (10^-12 units) are those of the segments, in their order.
@@ -117,13 +132,6 @@ class SplitRater:
     def used_before(self, rated: Sequence[Rated], part: int) -> int:
         """Included units (10^-12) of earlier parts that count against those of `part`."""
         return sum(each.included for each in rated[:part]) if self._carried[part] else 0
-
-
-def _rater(part: Segment, period: int, *, group: Group | None) -> Rater:
-    share = Share(part.start, part.end, period)
-    if share.is_whole:
-        return Rater(part.terms, group)
-    return Rater(part.terms.prorated(share, units_too=part.prorate_allowance), group)
 
 
 def _sum(rated: Sequence[Rated]) -> Rated:

@@ -5,7 +5,7 @@ The order of operations, from quantity to invoice line:
     1 allowance       included units; the model prices what is left, from its first tier on
     2 commit bucket   a base fee that covers its units; overage beyond, buffer where unused
     3 minimum         of the meter's charge
-    4 cap             of the meter's charge
+    4 cap             of the meter's charge; of a level in a part of a period, its share by time
     5 plan commit     what all charges together fall short of it is due as true-up
     6 base fee        of the plan, in proportion to time
     7 rounding        once for each line
@@ -44,8 +44,9 @@ class CommitBucket:
 class ChargeTerms:
     """How one meter is charged in a billing period.
 
-    `allowance` is in 10^-12 units, `minimum` and `cap` in 10^-24 of the currency's unit. Equal
-    terms charge the same: that is what decides whether a change splits a period.
+    `allowance` is in 10^-12 units, `minimum` and `cap` in 10^-24 of the currency's unit. Of what
+    all of that comes to, `share` is due (None: the whole). Equal terms charge the same: that is
+    what decides whether a change splits a period.
     """
 
     price: Price
@@ -53,6 +54,7 @@ class ChargeTerms:
     bucket: CommitBucket | None = None
     minimum: int = 0
     cap: int | None = None
+    share: Share | None = None
 
     def __post_init__(self) -> None:
         """Raise `TypeError` for what is not exact."""
@@ -104,6 +106,18 @@ class PlanTerms:
         """Raise `TypeError` for what is not exact."""
         whole(self.base_fee, "base_fee")
         whole(self.commit, "commit")
+
+
+def of_part(terms: ChargeTerms, share: Share, *, units_too: bool, is_level: bool) -> ChargeTerms:
+    """`terms` of a whole period for the part of it that `share` is.
+
+    Usage is charged where it occurs, so only what is due for time is prorated. A level is charged
+    for as long as it is held: all that it costs is due in proportion to time, while what it is
+    measured against (allowance, tiers) stays.
+    """
+    if share.is_whole:
+        return terms
+    return replace(terms, share=share) if is_level else terms.prorated(share, units_too=units_too)
 
 
 def read_charge(fields: Fields) -> ChargeTerms:

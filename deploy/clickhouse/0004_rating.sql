@@ -5,7 +5,8 @@
 -- + rows_unit_price[i] * beyond + rows_package_price[i] * ceil(beyond / rows_package_units[i]),
 -- where beyond is overage - rows_above[i]; at_zero where there is no overage. Then base_fee is
 -- added, and minimum and cap are applied. carries_s: covered is less what the
--- parts of the period that begin up to so many seconds earlier have used.
+-- parts of the period that begin up to so many seconds earlier have used. Of a level (max, latest)
+-- in a part of a period, only the share by time is due: from due_from until due_until of due_of.
 -- ORDER BY the number alone: it is what usage is joined on.
 CREATE TABLE IF NOT EXISTS {database}.rate_cards
 (
@@ -22,6 +23,9 @@ CREATE TABLE IF NOT EXISTS {database}.rate_cards
     minimum Decimal(76, 24),
     cap Nullable(Decimal(76, 24)),
     at_zero Decimal(76, 24),
+    due_from UInt64,
+    due_until UInt64,
+    due_of UInt64,
     rows_above Array(Decimal(76, 12)),
     rows_charge Array(Decimal(76, 24)),
     rows_unit_price Array(Decimal(76, 12)),
@@ -93,10 +97,18 @@ WITH
         c.rows_charge[at] + c.rows_unit_price[at] * beyond + c.rows_package_price[at] * packages,
         c.at_zero) AS unbounded,
     if(c.minimum > 0 OR c.cap IS NOT NULL, greatest(unbounded, c.minimum), unbounded) AS raised,
+    if(c.cap IS NULL, raised, least(raised, assumeNotNull(c.cap))) AS bounded,
+    c.due_from = 0 AND c.due_until = c.due_of AS is_whole,
+    greatest(toInt256(c.due_of), toInt256(1)) AS due_of,
+    intDiv(reinterpretAsInt256(bounded) * toInt256(c.due_until), due_of)
+        - intDiv(reinterpretAsInt256(bounded) * toInt256(c.due_from), due_of) AS charge_small,
+    intDiv(reinterpretAsInt256(c.base_fee) * toInt256(c.due_until), due_of)
+        - intDiv(reinterpretAsInt256(c.base_fee) * toInt256(c.due_from), due_of) AS base_fee_small,
     greatest(included - (covered_here - bucket_units), none) AS bucket_used,
     intDiv(
-        reinterpretAsInt256(c.base_fee) * reinterpretAsInt256(buffer_units),
-        greatest(reinterpretAsInt256(c.bucket_units), toInt256(1))) AS buffer_small
+        base_fee_small * reinterpretAsInt256(buffer_units),
+        greatest(reinterpretAsInt256(c.bucket_units), toInt256(1))) AS buffer_small,
+    toInt256('1000000000000000000000000') AS one
 SELECT
     u.customer_id AS customer_id,
     u.meter AS meter,
@@ -112,13 +124,13 @@ SELECT
     u.quantity AS quantity,
     multiIf(u.card = 0, none, is_over, covered_here, greatest(u.quantity, none)) AS included,
     if(is_over, u.quantity - covered_here, none) AS overage,
-    if(c.cap IS NULL, raised, least(raised, assumeNotNull(c.cap))) AS charge,
+    if(is_whole, bounded, toDecimal256(charge_small, 24) / one) AS charge,
     c.covered - c.bucket_units AS allowance,
     c.bucket_units > 0 OR c.base_fee > 0 AS has_bucket,
     least(c.bucket_units, covered_here) AS bucket_units,
     bucket_units - bucket_used AS buffer_units,
-    c.base_fee AS base_fee,
-    toDecimal256(buffer_small, 24) / toInt256('1000000000000000000000000') AS buffer
+    if(is_whole, c.base_fee, toDecimal256(base_fee_small, 24) / one) AS base_fee,
+    toDecimal256(buffer_small, 24) / one AS buffer
 FROM
 (
     SELECT

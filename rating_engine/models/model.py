@@ -18,6 +18,7 @@ class StepKind(StrEnum):
     FLAT_FEE = "flat_fee"  # of a tier that was entered
     MINIMUM = "minimum"  # what is missing to the minimum
     CAP = "cap"  # what is above the cap, negative
+    TIME = "time"  # what of a level is not due, as it was held for a part of the period, negative
 
 
 @dataclass(frozen=True, slots=True)

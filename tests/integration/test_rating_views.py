@@ -14,6 +14,7 @@ import pytest
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError
 
+from metering.catalog import Aggregation
 from metering.settings import Settings
 from rating_engine.currency import currency
 from rating_engine.models.table import price_of
@@ -54,12 +55,13 @@ class Books:
     periods: list[list[Any]] = field(default_factory=list)
 
     def card(self, card: RateCard, label: CardLabel = LABEL) -> int:
-        number, rows = card.number(label), card.rows
+        number, rows, share = card.number(label), card.rows, card.share
         self.cards[number] = [
             number, label.plan, label.price_version, label.meter, label.group, label.currency,
             label.carries_s, decimal(card.covered, 12), decimal(card.bucket_units, 12),
             decimal(card.base_fee, 24), decimal(card.minimum, 24),
             None if card.cap is None else decimal(card.cap, 24), decimal(card.at_zero, 24),
+            *((0, 1, 1) if share is None else (share.start, share.end, share.period)),
             [decimal(row.above, 12) for row in rows], [decimal(row.charge, 24) for row in rows],
             [decimal(row.unit_price, 12) for row in rows],
             [decimal(row.package_units, 12) for row in rows],
@@ -165,6 +167,12 @@ def split(chance: Random, value: int) -> list[int]:
     return [high - low for low, high in pairwise([0, *cuts, value])]
 
 
+def reported(chance: Random, value: int, how: str) -> list[int]:
+    """What several partitions hold, so that all of it together is `value`."""
+    levels = {"max": [value - 3 * Q, value, value - 1], "latest": [value + 3 * Q, value, 1]}
+    return levels.get(how) or split(chance, value)
+
+
 def test_charges_in_sql_are_those_of_the_engine(client: Client) -> None:
     chance, books = Random(SEED), Books()
     usd = currency("USD")
@@ -175,11 +183,7 @@ def test_charges_in_sql_are_those_of_the_engine(client: Client) -> None:
         if number % 20 == 0:  # exactly half a cent is what the rules differ in
             card, value = HALF_CENTS, chance.randrange(50) * Q
         how = chance.choice(("sum", "sum", "sum", "count", "max", "latest"))
-        parts = split(chance, value)
-        if how == "max":
-            parts = [value - 3 * Q, value, value - 1]
-        elif how == "latest":
-            parts = [value + 3 * Q, value, 1]
+        parts = reported(chance, value, how)
         rule = chance.choice(tuple(Rounding))
         books.usage(f"c{number}", parts, card=books.card(card), how=how)
         books.period(f"c{number}", rounding=rule.value)
@@ -196,15 +200,19 @@ def test_charges_in_sql_are_those_of_the_engine(client: Client) -> None:
             Segment(low, high, random_terms(chance), each)
             for (low, high), each in zip(pairwise(offsets), prorate, strict=True)
         ]
-        rater = SplitRater(segments, PERIOD)
+        how = chance.choice(("sum", "max", "latest"))
+        rater = SplitRater(segments, PERIOD, aggregation=Aggregation(how))
         used = [random_value(chance, rate_card(rater.rater_of(part).terms)) for part in range(3)]
         books.period(customer)
         for part, rated in enumerate(rater.rate(used)):
-            carries_s = 0 if prorate[part] else (starts[part] - starts[0]) // timedelta(seconds=1)
+            carries_s = (starts[part] - starts[0]) // timedelta(seconds=1)
+            if prorate[part] or how != "sum":
+                carries_s = 0
             label = CardLabel(*("growth", 2, "api_requests", "{}", "USD"), carries_s)
             card = rate_card(rater.rater_of(part).terms)
-            values = split(chance, used[part])
-            books.usage(customer, values, card=books.card(card, label), part=starts[part])
+            value = used[part]
+            values = reported(chance, value, how)
+            books.usage(customer, values, card=books.card(card, label), part=starts[part], how=how)
             cents = rounded(rated.charge, usd, rounding=Rounding.HALF_EVEN).minor
             expected[customer, starts[part]] = (*rated, cents)
     books.insert(client)

@@ -14,7 +14,7 @@ from rating_engine.models.tiers import Tier, Tiers
 from rating_engine.models.volume import Volume
 from rating_engine.proration import Share
 from rating_engine.rate_card import RateCard
-from rating_engine.terms import ChargeTerms, CommitBucket
+from rating_engine.terms import ChargeTerms, CommitBucket, of_part
 
 Q = 10**12
 C = 10**24
@@ -64,7 +64,8 @@ def terms(draw: st.DrawFn) -> ChargeTerms:
     if draw(st.booleans()):
         return found
     start, end = sorted(draw(st.tuples(st.integers(0, PERIOD), st.integers(0, PERIOD))))
-    return found.prorated(Share(start, end, PERIOD), units_too=draw(st.booleans()))
+    share = Share(start, end, PERIOD)
+    return of_part(found, share, units_too=draw(st.booleans()), is_level=draw(st.booleans()))
 
 
 def values(card: RateCard) -> st.SearchStrategy[int]:

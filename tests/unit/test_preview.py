@@ -181,7 +181,7 @@ def test_a_level_of_several_spans_is_not_added_up(tmp_path: Path) -> None:
     )
     seats, storage = done.lines
     assert (storage.consumed, storage.projected_quantity) == (7 * ONE_UNIT, 7 * ONE_UNIT)
-    assert str(storage.period_charge) == "5.00"  # charged from the second span on
+    assert str(storage.period_charge) == "2.50"  # half of 5: charged from the second span on
     assert (seats.consumed, seats.is_priced) == (9 * ONE_UNIT, False)
 
 

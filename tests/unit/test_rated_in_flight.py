@@ -26,7 +26,7 @@ from sinks.dedup_rebuild import _Restorer
 
 METERS = """
 meters:
-- {key: m, unit: u, aggregation: max}
+- {key: m, unit: u, aggregation: sum}
 - {key: users, unit: u, aggregation: unique_count, counted_dimension: user}
 """
 PLANS = """

@@ -225,7 +225,10 @@ class Judge:
         for segments, offset in self._runs(self.book.spans(customer, period), meter):
             rater = SplitRater(segments, period.length_us, group=json.loads(group))
             # one segment a part, since levels of a part are not sums of its segments
-            parts = SplitRater(rater.merged, period.length_us, group=json.loads(group))
+            parts = SplitRater(
+                rater.merged, period.length_us, group=json.loads(group),
+                aggregation=self.book.catalog.meters[meter].aggregation,
+            )  # fmt: skip
             numbers = [offset + rater.part_of.index(at) for at in range(len(rater.merged))]
             held = self.values[key]
             for values, sign in (([held.get(n, 0) for n in numbers], 1), ([0] * len(numbers), -1)):
@@ -249,6 +252,8 @@ class Judge:
 
     def carried_s(self, key: Any, us: int) -> int:
         """How long before an event's part those begin whose use counts against it."""
+        if key[1] in ("m_max", "m_latest"):
+            return 0
         spans, moment = self.book.spans(key[0], key[3]), us - key[3].start * 1_000_000
         for segments, _ in self._runs(spans, key[1]):
             rater = SplitRater(segments, key[3].length_us)

@@ -1,5 +1,6 @@
 """A change of price or plan inside a period: what each part is charged, under both policies."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -10,9 +11,10 @@ from metering.catalog import Aggregation
 from metering.quantity import units
 from rating_engine.combine import combined
 from rating_engine.exact import ONE_CHARGE, charge_text, quantity_text
+from rating_engine.models.model import StepKind
 from rating_engine.models.table import price_of
 from rating_engine.proration import Share
-from rating_engine.rater import Rated
+from rating_engine.rater import Rated, Rater
 from rating_engine.split import Segment, SplitRater
 from rating_engine.terms import ChargeTerms, CommitBucket
 
@@ -208,6 +210,42 @@ def test_quantities_of_one_part_become_one_by_the_aggregation(
     rater = SplitRater(SAME, DAYS, aggregation=aggregation)
     (part,) = rater.rate(reported)
     assert part.quantity == expected
+
+
+@pytest.mark.parametrize("aggregation", [Aggregation.MAX, Aggregation.LATEST])
+@pytest.mark.parametrize("prorate_allowance", [False, True])
+def test_a_level_is_charged_in_proportion_to_time(
+    aggregation: Aggregation, prorate_allowance: bool
+) -> None:
+    # 50 seats, 10 of them free: 12 of 30 days at 1, the others at 2
+    segments = [
+        Segment(0, 12, per_unit("1", "10"), prorate_allowance),
+        Segment(12, DAYS, per_unit("2", "10"), prorate_allowance),
+    ]
+    rater = SplitRater(segments, DAYS, aggregation=aggregation)
+    first, second = rater.rate([q("50"), q("50")])
+    assert (first.charge, second.charge) == (16 * ONE_CHARGE, 48 * ONE_CHARGE)
+    assert (first.included, second.overage) == (q("10"), q("40"))
+    steps = rater.rater_of(0).steps(q("50"))
+    assert [(step.kind, step.amount) for step in steps[-2:]] == [
+        (StepKind.UNITS, 40 * ONE_CHARGE), (StepKind.TIME, -24 * ONE_CHARGE),
+    ]  # fmt: skip
+
+
+@given(st.lists(st.integers(1, DAYS - 1), max_size=4, unique=True), st.integers(0, 10**24))
+def test_a_level_that_stays_costs_the_same_however_the_period_is_cut(
+    cuts: list[int], level: int
+) -> None:
+    borders = [0, *sorted(cuts), DAYS]
+    # terms that differ, and charge the same
+    segments = [
+        Segment(low, high, replace(per_unit("0.7", "3"), cap=10**80 + low))
+        for low, high in pairwise(borders)
+    ]
+    rater = SplitRater(segments, DAYS, aggregation=Aggregation.MAX)
+    assert len(rater.merged) == len(segments)
+    whole = Rater(segments[0].terms).rate(level).charge
+    assert sum(each.charge for each in rater.rate([level] * len(segments))) == whole
 
 
 @pytest.mark.parametrize("aggregation", Aggregation)
