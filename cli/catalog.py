@@ -69,7 +69,8 @@ def load_command(
 
     A version that took effect is refused with other content, with the difference, and so is one
     that would take effect in the past. --allow-edit does it all the same and audits it: usage that
-    was rated already is then rated differently when it is rated again.
+    was rated already is then rated differently when it is rated again. A catalog without a great
+    part of the subscriptions that were there is refused as well: its file may have been cut off.
 
     Exit codes: 0 loaded; 2 faults in the files, or refused; 75 ClickHouse does not answer.
 
@@ -88,6 +89,7 @@ def load_command(
             actor=actor or getpass.getuser(),
             edit_reason=reason.strip() if allow_edit else "",
             now=datetime.now(UTC),
+            lost_percent_max=settings.catalog_lost_percent_max,
         )
     except LoadRefused as error:
         if as_json:

@@ -135,15 +135,19 @@ def _key(each: TotalDifference) -> str:
 
 
 def _amount(amount: Amount) -> str:
-    if not amount.events:
+    if amount.is_nothing:
         return "nothing"
     times = f"{amount.first_occurred_at}\n{amount.last_occurred_at}"
-    return f"{amount.quantity} in {amount.events} events, {amount.late_events} late\n{times}"
+    charged = f"{amount.included} included, {amount.overage} overage, charge {amount.charge}"
+    rated_by = f"card {amount.card}, part {amount.part_start}, period {amount.period_start}"
+    counted = f"{amount.quantity} in {amount.events} events, {amount.late_events} late"
+    return f"{counted}\n{times}\n{charged}\n{rated_by}"
 
 
 def _gap(each: TotalDifference) -> str:
     quantity = each.quantity_difference
-    return f"{quantity:+f}\n{each.got.events - each.expected.events:+d} events"
+    events = each.got.events - each.expected.events
+    return f"{quantity:+f}\n{events:+d} events\ncharge {each.charge_difference:+f}"
 
 
 def _name(balance: Balance) -> str:

@@ -12,6 +12,9 @@ from rating_engine.price_book.changes import ChangeKind, VersionChange, version_
 from sinks.catalog_store import AuditEntry, CatalogLoad, CatalogStore
 
 EDITED = "price_version_edited"
+REMOVED = "subscriptions_removed"
+#: Percent of all subscriptions that one load may take away without a reason.
+LOST_PERCENT_MAX = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +67,28 @@ class LoadRefused(PermanentError):
         self.refused = refused
 
 
+class SubscriptionsLost(PermanentError):
+    """A great part of all subscriptions is gone at once, as in a file that was cut off."""
+
+    def __init__(self, before: int, after: int, *, percent_max: int) -> None:
+        """`before` and `after` are numbers of subscriptions."""
+        message = (
+            f"expected at most {percent_max} % of {before} subscriptions to be gone, got "
+            f"{before - after} gone, {after} left; mend the file if it was cut off, or load it by "
+            "`meterline catalog load --allow-edit --reason TEXT`"
+        )
+        super().__init__(message)
+
+
 def load_versions(
-    store: CatalogStore, book: PriceBook, *, actor: str, edit_reason: str, now: datetime
-) -> list[Told]:
+    store: CatalogStore, book: PriceBook, *, actor: str, edit_reason: str, now: datetime,
+    lost_percent_max: int = LOST_PERCENT_MAX,
+) -> list[Told]:  # fmt: skip
     """Store what `book` changes; what was changed. Nothing to do stores nothing.
 
-    With an `edit_reason` versions that took effect may change; each is audited.
-    Raises `LoadRefused`, `DependencyDown`.
+    With an `edit_reason` versions that took effect may change, and more than `lost_percent_max` of
+    the subscriptions be gone; each is audited.
+    Raises `LoadRefused`, `SubscriptionsLost`, `DependencyDown`.
     """
     now_us = int(now.timestamp()) * 1_000_000
     changes = version_changes(store.versions(), book.versions(), now_us=now_us)
@@ -79,6 +97,10 @@ def load_versions(
         raise LoadRefused([Told(change) for change in edits])
     if not changes and store.newest_hash() == book.content_hash:
         return []
+    before, after = store.newest_subscriptions(), len(book.subscriptions)
+    is_cut = (before - after) * 100 > before * lost_percent_max
+    if is_cut and not edit_reason:
+        raise SubscriptionsLost(before, after, percent_max=lost_percent_max)
     load = CatalogLoad(
         catalog_hash=book.content_hash,
         meters=len(book.catalog.meters),
@@ -100,5 +122,9 @@ def load_versions(
         )
         for change in edits
     ]
+    if is_cut:
+        audit.append(
+            AuditEntry(REMOVED, "subscriptions", actor, edit_reason, str(before), str(after), now)
+        )
     store.store(load, [change.stored for change in changes], audit=audit)
     return [Told(change) for change in changes]

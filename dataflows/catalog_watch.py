@@ -41,6 +41,7 @@ class CatalogWatch:
         self._say_refused = say_refused
         self._hash = book.content_hash
         self._seen = seen
+        self._refused = ""  # hash of what was not to be stored, until somebody loads it by hand
         self._next: PriceBook | None = None
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True, name="catalog")
@@ -68,16 +69,19 @@ class CatalogWatch:
     def look(self) -> None:
         """Look once. A folder that changes while it is read is looked at again.
 
-        So is one whose versions could not be stored because ClickHouse was away.
+        So is one whose versions could not be stored because ClickHouse was away, and one that was
+        refused once somebody has loaded it with a reason.
         """
         found = fingerprint(self._settings.catalog)
-        if found == self._seen:
+        if found == self._seen and not self._is_loaded_by_hand():
             return
+        self._refused = ""
         try:
             book = load_price_book(self._settings.catalog)
             if fingerprint(self._settings.catalog) != found:
                 return
             if book.content_hash != self._hash:
+                self._refused = book.content_hash
                 store_versions(self._settings, book)
         except TransientError as error:
             log.warning("the changed catalog waits: %s", error)
@@ -87,10 +91,24 @@ class CatalogWatch:
             self._say_refused(1)
             log.warning("the changed catalog is not taken over: %s", error)
             return
-        self._seen = found
+        self._seen, self._refused = found, ""
         self._say_refused(0)
         if book.content_hash != self._hash:
             self._hash, self._next = book.content_hash, book
+
+    def _is_loaded_by_hand(self) -> bool:
+        if not self._refused:
+            return False
+        try:
+            client = connect_clickhouse(self._settings)
+        except TransientError:
+            return False
+        try:
+            return CatalogStore(client).newest_hash() == self._refused
+        except TransientError:
+            return False
+        finally:
+            client.close()
 
     def _watch(self) -> None:
         while not self._done.wait(self._settings.catalog_poll / timedelta(seconds=1)):
@@ -112,13 +130,17 @@ def fingerprint(folder: Path) -> Fingerprint:
 def store_versions(settings: Settings, book: PriceBook) -> None:
     """Store the price versions that a worker rates by, as `meterline catalog load` does.
 
-    Raises `LoadRefused` where one that took effect would change, `DependencyDown`.
+    Raises `LoadRefused` where one that took effect would change, `SubscriptionsLost` where a great
+    part of the subscriptions is gone, `DependencyDown`.
     """
     client = connect_clickhouse(settings)
     try:
         store = CatalogStore(client)
         if book.plans or store.versions():
-            load_versions(store, book, actor="worker", edit_reason="", now=datetime.now(UTC))
+            load_versions(
+                store, book, actor="worker", edit_reason="", now=datetime.now(UTC),
+                lost_percent_max=settings.catalog_lost_percent_max,
+            )  # fmt: skip
     finally:
         client.close()
 

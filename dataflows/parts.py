@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dataflows.pricing import SPLIT, UNPRICED, Part, Pricing
+from dataflows.pricing import KEPT_MAX, SPLIT, UNPRICED, Part, Pricing
 from metering.batch import EventBatch
 from metering.period import period_ends, period_starts
 
@@ -85,6 +85,8 @@ class CustomerParts:
             if part is None or not part.start <= second < part.end:
                 text = batch.texts("customer_id", np.array([row]))[0]
                 part = self._pricing.meter_part(text, name[1], second=second)
+                if len(self._meters) >= KEPT_MAX:
+                    self._meters = {}
                 self._meters[name] = part
             found.append(part)
         return np.array(found, np.int64)

@@ -22,8 +22,8 @@ from rating_engine.terms import ChargeTerms, of_part
 _SECOND_US = 1_000_000
 #: Prices of a part: nothing is charged; each meter has parts of its own; parts are rated together.
 UNPRICED, SPLIT, CHAINED = -1, -2, -3
-#: What is remembered of split periods; full, it starts again.
-_KEPT_MAX = 50_000
+#: What is remembered of split periods, in each place; full, it starts again.
+KEPT_MAX = 50_000
 
 
 class Part(NamedTuple):
@@ -161,7 +161,7 @@ class Pricing:
         name = (held.plan, held.pinned, period)
         spans = self._whole.get(name)
         if spans is None:
-            if len(self._whole) >= _KEPT_MAX:
+            if len(self._whole) >= KEPT_MAX:
                 self._whole = {}
             spans = self._whole[name] = self.book.spans(customer_id, period)
         return name, spans
@@ -174,7 +174,7 @@ class Pricing:
         key = (name, meter, period.start)
         found = self._split.get(key)
         if found is None:
-            if len(self._split) >= _KEPT_MAX:
+            if len(self._split) >= KEPT_MAX:
                 self._split = {}
             found = self._split[key] = self._meter_parts(spans, meter, period=period)
         return found

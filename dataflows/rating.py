@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from dataflows.card_rows import NewCard, card_table, period_table
 from dataflows.chains import Chains, Figures
 from dataflows.ledger_table import Folded, Series, UnitTable
-from dataflows.pricing import CHAINED, Chain, Price, Pricing
+from dataflows.pricing import CHAINED, KEPT_MAX, Chain, Price, Pricing
 from dataflows.rate_cards import CardTable
 from dataflows.rating_columns import add_rows, numbers_of, rate_rows, words_of
 from metering.totals import UnitKey
@@ -50,7 +50,6 @@ class Rating:
         """No unit has a card yet."""
         self.pricing = Pricing(book)
         self._table = CardTable()
-        self._cards: list[RateCard] = []
         self._found: dict[tuple[object, ...], int] = {}
         #: By card: its place in the table, whether it is of a chain, its stored number and the
         #: place of its version; there is room for more, and the last ones are for no card.
@@ -131,12 +130,15 @@ class Rating:
             price, terms, carries_s = chain.price_from(key.start)
             card = rate_card(terms, json.loads(key.group))
             number = self._number((card, carries_s), price, series=series, charged=card)
+            if len(self._chain_cards) >= KEPT_MAX:
+                self._chain_cards = {}
             # the chain is kept as well, so that no other one gets its address
             found = self._chain_cards[name] = chain, number
         return found[1]
 
     def _slowly(self, card: int, before: int, *, after: int) -> Figures:
-        low, high = self._cards[card].figures(before), self._cards[card].figures(after)
+        held = self._table.every[self._card_of[card]]
+        low, high = held.figures(before), held.figures(after)
         return high[0] - low[0], high[1] - low[1], high[2] - low[2]
 
     def _number(
@@ -162,8 +164,7 @@ class Rating:
             price.plan, price.version, series.meter, series.group, price.currency,
             carries_s=name[1] if is_chain else 0,
         )  # fmt: skip
-        number = self._found[key] = len(self._cards)
-        self._cards.append(card)
+        number = self._found[key] = len(self._found)
         self._new.append(NewCard(card.number(label), label, card))
         if number + 1 >= len(self.numbers):
             self._card_of, self._chained, self.numbers, self._version_of = (

@@ -166,9 +166,9 @@ EVENT_DEFECTS: tuple[Defect, ...] = (
         _one_of("occurred_at", "yesterday", "2026-02-30T00:00:00Z", 1_767_225_600),
     ),
     Defect(
-        "occurred_at_must_not_precede_1970",
+        "occurred_at_must_not_precede_1971",
         "moment",
-        _one_of("occurred_at", "1969-12-31T23:59:59Z"),
+        _one_of("occurred_at", "1969-12-31T23:59:59Z", "1970-01-01T00:00:00Z"),
     ),
     Defect("occurred_at_must_not_be_in_future", "moment", _in_future),
     Defect("dimensions_must_be_text_pairs", "dimensions", _one_of("dimensions", ["eu"], "eu")),

@@ -24,6 +24,7 @@ from metering.dimensions import (
 )
 from metering.event import UsageEvent
 from metering.identity import identities
+from metering.period import FIRST_SECOND
 
 DECIMAL: Final = pa.decimal128(38, QUANTITY_SCALE)
 _MOMENT: Final = pa.timestamp("us", tz="UTC")
@@ -121,7 +122,8 @@ def build_columns(
     words, is_number = _quantities([event.quantity for event in events], optional)
     sound &= is_number & (((properties & NEGATIVE_ALLOWED) != 0) | (words[:, 1] >= 0))
     occurred_us, is_time = _moments([event.occurred_at for event in events])
-    sound &= is_time & (occurred_us >= 0) & (occurred_us <= record_ms * 1000 + tolerance_us)
+    sound &= is_time & (occurred_us >= FIRST_SECOND * 1_000_000)
+    sound &= occurred_us <= record_ms * 1000 + tolerance_us
     columns = Columns(
         position=np.arange(len(events)),
         identity=identities(

@@ -17,6 +17,7 @@ from metering.dimensions import canonical, checked_dimensions, counted_value, re
 from metering.event import UsageEvent
 from metering.event_fields import Fields, fields_of, key_of, scalars_of, text_of
 from metering.identity import cloudevent_id
+from metering.period import FIRST_SECOND
 from metering.rejection import RejectionCode
 from metering.rejection_sentence import sentence, shortened
 
@@ -102,8 +103,8 @@ class EventReader:
         occurred_us = rfc3339.microseconds(text_of(raw) or "")
         if occurred_us is None:
             _refuse(RejectionCode.OCCURRED_AT_MUST_BE_RFC3339_WITH_OFFSET, raw)
-        if occurred_us < 0:
-            _refuse(RejectionCode.OCCURRED_AT_MUST_NOT_PRECEDE_1970, raw)
+        if occurred_us < FIRST_SECOND * 1_000_000:
+            _refuse(RejectionCode.OCCURRED_AT_MUST_NOT_PRECEDE_1971, raw)
         if occurred_us > record_ms * 1000 + self._tolerance_us:
             ahead = timedelta(microseconds=occurred_us - record_ms * 1000)
             got = f"{shortened(raw)}, {ahead} ahead"

@@ -10,6 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 WINDOW_SECONDS = 3600
+#: Start of 1971: usage did not occur before, so that no billing period begins before Unix time,
+#: wherever its customer is and whatever its anchor day.
+FIRST_SECOND = 365 * 86_400
 _WINDOW_US = WINDOW_SECONDS * 1_000_000
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metering.compiled import compiled, inlined
+from metering.period import FIRST_SECOND
 
 Bytes = NDArray[np.uint8]
 Integers = NDArray[np.int64]
@@ -297,7 +298,7 @@ def _two(data: Bytes, at: int) -> int:
 
 @compiled
 def _moment(data: Bytes, at: int, end: int) -> int:
-    """Unix microseconds of a time from 1970 on, or -1."""
+    """Unix microseconds of a time from 1971 on, or -1."""
     if end - at < 20:
         return _NO
     century, year = _two(data, at), _two(data, at + 2)
@@ -333,7 +334,7 @@ def _moment(data: Bytes, at: int, end: int) -> int:
     if ahead == _DAY_S:
         return _NO
     seconds = days * _DAY_S + hour * _HOUR_S + minute * _MINUTE_S + second - ahead
-    return seconds * _MILLION + micro if seconds >= 0 else _NO
+    return seconds * _MILLION + micro if seconds >= FIRST_SECOND else _NO
 
 
 @compiled

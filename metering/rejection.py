@@ -39,7 +39,7 @@ class RejectionCode(StrEnum):
     QUANTITY_MUST_NOT_BE_NEGATIVE = "quantity_must_not_be_negative"
     OCCURRED_AT_MUST_BE_PRESENT = "occurred_at_must_be_present"
     OCCURRED_AT_MUST_BE_RFC3339_WITH_OFFSET = "occurred_at_must_be_rfc3339_with_offset"
-    OCCURRED_AT_MUST_NOT_PRECEDE_1970 = "occurred_at_must_not_precede_1970"
+    OCCURRED_AT_MUST_NOT_PRECEDE_1971 = "occurred_at_must_not_precede_1971"
     OCCURRED_AT_MUST_NOT_BE_IN_FUTURE = "occurred_at_must_not_be_in_future"
     DIMENSIONS_MUST_BE_TEXT_PAIRS = "dimensions_must_be_text_pairs"
     DIMENSIONS_MUST_HAVE_AT_MOST_16_PAIRS = "dimensions_must_have_at_most_16_pairs"

@@ -112,8 +112,8 @@ SENTENCES: Final[dict[RejectionCode, tuple[str, str]]] = {
         "occurred_at as RFC 3339 with an offset, seconds 00 to 59",
         "send it like 2026-06-12T07:18:00Z",
     ),
-    RejectionCode.OCCURRED_AT_MUST_NOT_PRECEDE_1970: (
-        "occurred_at in 1970 or later",
+    RejectionCode.OCCURRED_AT_MUST_NOT_PRECEDE_1971: (
+        "occurred_at in 1971 or later",
         "mend the producer's clock",
     ),
     RejectionCode.OCCURRED_AT_MUST_NOT_BE_IN_FUTURE: (

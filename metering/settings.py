@@ -79,6 +79,8 @@ class Settings(BaseSettings):
     allowed_lateness: Duration = timedelta(minutes=5)
     #: How often a worker looks whether the catalog folder was changed.
     catalog_poll: Duration = timedelta(seconds=10)
+    #: Percent of all subscriptions that may be gone at once in a changed catalog; more is refused.
+    catalog_lost_percent_max: int = Field(50, ge=0, le=100)
     #: How far ahead of the record timestamp an event may claim to have occurred.
     future_tolerance: Duration = timedelta(minutes=5)
 

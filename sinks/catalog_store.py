@@ -66,6 +66,14 @@ class CatalogStore:
             ).result_rows
         return str(rows[0][0]) if rows else None
 
+    def newest_subscriptions(self) -> int:
+        """How many subscriptions the catalog had that was loaded last; 0 before the first."""
+        with clickhouse_errors("reading how many subscriptions were loaded"):
+            rows = self._client.query(
+                "SELECT subscriptions FROM catalog_loads ORDER BY loaded_at DESC LIMIT 1"
+            ).result_rows
+        return int(rows[0][0]) if rows else 0
+
     def store(
         self,
         load: CatalogLoad,

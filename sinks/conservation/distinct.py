@@ -16,8 +16,8 @@ SELECT toString(customer_id), toString(meter), `group`,
        toString(part_start) AS part,
        uniqExact(JSONExtractString(dimensions, %(dimension)s)) AS expected,
        countIf(counted) AS got
-FROM usage_events FINAL
-WHERE meter = %(meter)s AND NOT disregarded
+FROM billable_events
+WHERE meter = %(meter)s
 GROUP BY customer_id, meter, `group`, part HAVING expected != got
 ORDER BY 1, 3, 4
 """

@@ -56,13 +56,25 @@ class Balance:
 
 @dataclass(frozen=True, slots=True)
 class Amount:
-    """One window's values as text, exactly; times are UTC."""
+    """One window's values, and what rates it; numbers as text, exactly; times are UTC."""
 
     quantity: str = "0"
     events: int = 0
     late_events: int = 0
     first_occurred_at: str = ""
     last_occurred_at: str = ""
+    included: str = "0"
+    overage: str = "0"
+    charge: str = "0"
+    card: str = "0"
+    period_start: str = ""
+    part_start: str = ""
+
+    @property
+    def is_nothing(self) -> bool:
+        """No event, and nothing that an event would leave."""
+        numbers = (self.quantity, self.included, self.overage, self.charge)
+        return not (self.events or self.late_events) and set(numbers) == {"0"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +95,11 @@ class TotalDifference:
     def quantity_difference(self) -> Decimal:
         """What is counted too much, or (negative) too little."""
         return _EXACT.subtract(Decimal(self.got.quantity), Decimal(self.expected.quantity))
+
+    @property
+    def charge_difference(self) -> Decimal:
+        """What is charged too much, or (negative) too little; before any rounding."""
+        return _EXACT.subtract(Decimal(self.got.charge), Decimal(self.expected.charge))
 
 
 @dataclass(slots=True)

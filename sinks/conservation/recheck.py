@@ -31,7 +31,8 @@ _ROWS = """
 SELECT customer_id, meter, `group`, toUnixTimestamp(window_start), stream, partition, aggregation,
        absorbed_offset, toString(window_start),
        (toString(quantity), events, late_events, toString(first_occurred_at),
-        toString(last_occurred_at))
+        toString(last_occurred_at), toString(included), toString(overage), toString(charge),
+        toString(card), toString(period_start), toString(part_start))
 FROM usage_totals FINAL
 WHERE customer_id IN %(customers)s
   AND (customer_id, meter, `group`, toUnixTimestamp(window_start), stream, partition) IN %(keys)s
@@ -47,7 +48,8 @@ WITH wanted AS
     FROM (SELECT arrayJoin(%(rows)s) AS k)
 )
 SELECT customer_id, meter, `group`, toUnixTimestamp(window_start), stream, partition,
-       (toString({expected_quantity("aggregation")}), r_events, l, toString(f), toString(t))
+       (toString({expected_quantity("aggregation")}), r_events, l, toString(f), toString(t),
+        toString(i), toString(o), toString(c), toString(k), toString(ps), toString(pp))
 FROM
 (
     SELECT customer_id, meter, `group`, window_start, stream, partition,
@@ -55,8 +57,8 @@ FROM
            s AS r_sum, n AS r_events, u AS r_counted, m AS r_max, v AS r_latest
     FROM
     (
-        SELECT *, {WINDOW_START} AS window_start FROM usage_events FINAL
-        WHERE NOT disregarded AND customer_id IN %(customers)s AND meter IN %(meters)s
+        SELECT *, {WINDOW_START} AS window_start FROM billable_events
+        WHERE customer_id IN %(customers)s AND meter IN %(meters)s
     ) AS e
     INNER JOIN wanted USING (customer_id, meter, `group`, window_start, stream, partition)
     WHERE offset <= absorbed_offset
@@ -94,7 +96,7 @@ def _recheck(client: Client, keys: list[MovingTotal]) -> list[TotalDifference]:
     found = []
     for *key, aggregation, _, window_start, amount in rows:
         got, right = Amount(*amount), expected.get(tuple(key), Amount())
-        if got != right and (got.events or right.events):
+        if got != right and not (got.is_nothing and right.is_nothing):
             customer_id, meter, group, _, stream, partition = key
             found.append(
                 TotalDifference(

@@ -11,7 +11,8 @@
     rows are absolute. Repeat the command.
 
 Raw is complete up to where totals are absorbed, since a flush writes it first. The new rows say
-that they are absorbed up to there, so what is replayed below it is not added again.
+that they are absorbed up to there, so what is replayed below it is not added again. They keep the
+time of the last update: by it `period_usage` knows which of two cards is the newer.
 """
 
 import time
@@ -41,14 +42,16 @@ _REWRITE = f"""
 INSERT INTO usage_totals
     (customer_id, meter, `group`, window_start, stream, partition, aggregation, quantity, events,
      late_events, first_occurred_at, last_occurred_at, last_identity, absorbed_offset, included,
-     overage, charge, card, period_start, part_start)
+     overage, charge, card, period_start, part_start, updated_at)
 WITH cuts AS ({CUTS})
 SELECT customer_id, meter, `group`, window_start, stream, partition, aggregation, r_quantity,
        r_events, r_late,
        if(r_events = 0, toDateTime64(window_start + 3600, 6, 'UTC'), r_first),
        if(r_events = 0, toDateTime64(window_start, 6, 'UTC'), r_last),
        if(aggregation = 'latest', r_latest_identity, toFixedString('', 16)), next_offset - 1,
-       r_included, r_overage, r_charge, card, period_start, part_start
+       r_included, r_overage, r_charge, if(r_events = 0, t_card, r_card),
+       if(r_events = 0, t_period, r_period), if(r_events = 0, t_part, r_part),
+       if(t_rows > 0, t_updated, r_written)
 FROM ({COMPARED})
 WHERE NOT is_right
 """

@@ -6,7 +6,8 @@ as a difference only in rows whose own `absorbed_offset` is at or beyond the cut
 at again one by one (`recheck`): first the row, then raw up to that row's `absorbed_offset`, which
 raw must hold by then. So the order of the reads makes it exact, not a pause.
 
-Everything is added up in ClickHouse, customers in ranges, so that memory is bounded.
+Everything is added up in ClickHouse, customers in ranges, so that memory is bounded. Raw is what is
+billable: what a correction took back is not in totals.
 """
 
 from collections.abc import Callable, Sequence
@@ -43,16 +44,18 @@ _LATEST = "SELECT DISTINCT toString(meter) FROM usage_totals WHERE aggregation =
 _KEY = "customer_id, meter, `group`, window_start, stream, partition"
 _WINDOW_KEY = _KEY.replace("window_start", f"{WINDOW_START} AS window_start")
 _NO_TIME = "toDateTime64(0, 6, 'UTC')"
+_NO_DATE = "toDateTime(0, 'UTC')"
 _NO_CHARGE = "toDecimal256(0, 12) AS i, toDecimal256(0, 12) AS o, toDecimal256(0, 24) AS c"
 _NO_TOTAL = (
     f"0, '', toDecimal256(0, 12), 0, 0, {_NO_TIME}, {_NO_TIME}, toFixedString('', 16), 0, "
-    "toDecimal256(0, 12), toDecimal256(0, 12), toDecimal256(0, 24)"
+    f"toDecimal256(0, 12), toDecimal256(0, 12), toDecimal256(0, 24), {_NO_DATE}, 0, {_NO_DATE}, "
+    f"{_NO_DATE}"
 )
 _NO_SUMS = (
     "toDecimal256(0, 12) AS s, toUInt64(0) AS n, toUInt64(0) AS l, toUInt64(0) AS u, "
-    f"toDecimal256(0, 12) AS m, {_NO_TIME} AS f, {_NO_TIME} AS t, {_NO_CHARGE}"
+    f"toDecimal256(0, 12) AS m, {_NO_TIME} AS f, {_NO_TIME} AS t, {_NO_CHARGE}, "
+    f"{_NO_DATE} AS w, toUInt64(0) AS k, {_NO_DATE} AS ps, {_NO_DATE} AS pp"
 )
-_NO_PLACE = "toUInt64(0) AS k, toDateTime(0, 'UTC') AS ps, toDateTime(0, 'UTC') AS pp"
 _NO_LATEST = "toDecimal256(0, 12) AS v, toFixedString('', 16) AS vi"
 #: One row for every window that is in totals, in raw, or in both; `is_right` compares the two.
 COMPARED = f"""
@@ -62,10 +65,12 @@ COMPARED = f"""
            if(stated = '', transform(meter, %(meters)s, %(aggregations)s, 'sum'), stated)
                AS aggregation,
            {expected_quantity("aggregation")} AS r_quantity, r_events, r_late, r_first, r_last,
-           r_latest_identity, r_included, r_overage, r_charge, card, period_start, part_start,
+           r_latest_identity, r_included, r_overage, r_charge, r_card, r_period, r_part, r_written,
+           t_rows, t_included, t_overage, t_charge, t_card, t_period, t_part, t_updated,
            t_quantity = r_quantity AND t_events = r_events AND t_late = r_late
            AND t_included = r_included AND t_overage = r_overage AND t_charge = r_charge
-           AND (r_events = 0 OR (t_first = r_first AND t_last = r_last))
+           AND (r_events = 0 OR (t_first = r_first AND t_last = r_last AND t_card = r_card
+                                 AND t_period = r_period AND t_part = r_part))
            AND (r_events = 0 OR aggregation != 'latest' OR t_identity = r_latest_identity)
                AS is_right,
            NOT is_right AND t_rows > 0 AND absorbed >= next_offset AS is_moving
@@ -78,7 +83,9 @@ COMPARED = f"""
                max(last_identity) AS t_identity, max(absorbed_offset) AS absorbed,
                sum(included) AS t_included, sum(overage) AS t_overage, sum(charge) AS t_charge,
                sum(i) AS r_included, sum(o) AS r_overage, sum(c) AS r_charge,
-               max(k) AS card, max(ps) AS period_start, max(pp) AS part_start,
+               max(updated_at) AS t_updated, max(card) AS t_card, max(period_start) AS t_period,
+               max(part_start) AS t_part, max(w) AS r_written, max(k) AS r_card,
+               max(ps) AS r_period, max(pp) AS r_part,
                sum(s) AS r_sum, max(n) AS r_events, max(l) AS r_late, max(u) AS r_counted,
                sum(m) AS r_max, sum(v) AS r_latest, max(f) AS r_first, max(t) AS r_last,
                max(vi) AS r_latest_identity
@@ -86,20 +93,19 @@ COMPARED = f"""
         (
             SELECT {_KEY}, 1 AS is_total, aggregation, quantity, events, late_events,
                    first_occurred_at, last_occurred_at, last_identity, absorbed_offset,
-                   included, overage, charge,
-                   {_NO_SUMS}, card AS k, period_start AS ps, part_start AS pp, {_NO_LATEST}
+                   included, overage, charge, updated_at, card, period_start, part_start,
+                   {_NO_SUMS}, {_NO_LATEST}
             FROM usage_totals FINAL WHERE {{range}}
             UNION ALL
             SELECT {_WINDOW_KEY}, {_NO_TOTAL}, {RAW_COLUMNS}, {_NO_LATEST}
-            FROM (SELECT * FROM usage_events FINAL WHERE NOT disregarded AND {{range}}) AS e
+            FROM (SELECT * FROM billable_events WHERE {{range}}) AS e
             INNER JOIN cuts USING (stream, partition)
             WHERE offset < next_offset GROUP BY {_KEY}
             UNION ALL
-            SELECT {_WINDOW_KEY}, {_NO_TOTAL}, {_NO_SUMS}, {_NO_PLACE}, {LATEST_COLUMNS}
+            SELECT {_WINDOW_KEY}, {_NO_TOTAL}, {_NO_SUMS}, {LATEST_COLUMNS}
             FROM
             (
-                SELECT * FROM usage_events FINAL
-                WHERE NOT disregarded AND meter IN %(latest)s AND {{range}}
+                SELECT * FROM billable_events WHERE meter IN %(latest)s AND {{range}}
             ) AS e
             INNER JOIN cuts USING (stream, partition)
             WHERE offset < next_offset GROUP BY {_KEY}
@@ -111,8 +117,12 @@ COMPARED = f"""
 _SHOWN = (
     "toString(customer_id), toString(meter), `group`, toString(window_start), toString(stream), "
     "partition, toString(aggregation), "
-    "(toString(r_quantity), r_events, r_late, toString(r_first), toString(r_last)), "
-    "(toString(t_quantity), t_events, t_late, toString(t_first), toString(t_last))"
+    "(toString(r_quantity), r_events, r_late, toString(r_first), toString(r_last), "
+    "toString(r_included), toString(r_overage), toString(r_charge), toString(r_card), "
+    "toString(r_period), toString(r_part)), "
+    "(toString(t_quantity), t_events, t_late, toString(t_first), toString(t_last), "
+    "toString(t_included), toString(t_overage), toString(t_charge), toString(t_card), "
+    "toString(t_period), toString(t_part))"
 )
 _SUMMARY = f"""
 WITH cuts AS ({CUTS})

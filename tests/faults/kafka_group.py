@@ -78,7 +78,9 @@ class KafkaGroup:
     """One group on one topic."""
 
     def __init__(self, bootstrap_servers: str, group: str, topic: str) -> None:
-        config = {"bootstrap.servers": bootstrap_servers, "log_level": 0}
+        config: dict[str, str | int | float | bool] = {
+            "bootstrap.servers": bootstrap_servers, "log_level": 0,
+        }  # fmt: skip
         self._admin = AdminClient(config)
         # It never subscribes, so it is no member. The admin client must not be asked for committed
         # offsets: librdkafka ends the process (SIGSEGV) when the coordinator is just moving.

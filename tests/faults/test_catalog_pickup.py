@@ -79,7 +79,8 @@ def test_a_new_version_and_a_new_subscription_are_taken_over_between_two_events(
     }
     late = _quantity(sent, "newcomer", moment, is_later=True)
     assert _charges(deployment, "newcomer") == {
-        ("", 0): (0, 0, 0), ("enterprise", 1): (0, late, late * Fraction("0.002")),
+        ("", 0): (Fraction(0), Fraction(0), Fraction(0)),
+        ("enterprise", 1): (Fraction(0), late, late * Fraction("0.002")),
     }  # fmt: skip
     _assert_explained(deployment, "follows", "newcomer")
 

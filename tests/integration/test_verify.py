@@ -92,9 +92,7 @@ def test_a_lost_total_and_one_without_events_are_found_and_repaired(counted: Set
     assert answer(counted, "verify")["totals"]["differing"] == 2
     assert meterline(counted, "verify", "--repair").returncode == 0
     assert totals(counted) == before
-    assert rows(counted, "SELECT quantity, events FROM live_usage WHERE customer_id = 'ghost'")[
-        0
-    ] == (0, 0)
+    assert rows(counted, "SELECT 1 FROM live_usage WHERE customer_id = 'ghost'") == []
 
 
 def test_an_extra_raw_row_is_found_as_a_second_event_at_one_coordinate(counted: Settings) -> None:

@@ -54,6 +54,9 @@ class MemoryStore:
     def newest_hash(self) -> str | None:
         return self.loads[-1].catalog_hash if self.loads else None
 
+    def newest_subscriptions(self) -> int:
+        return self.loads[-1].subscriptions if self.loads else 0
+
     def store(
         self,
         load: CatalogLoad,

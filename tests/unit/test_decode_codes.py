@@ -139,11 +139,14 @@ ROWS: dict[RejectionCode, list[Any]] = {
             "٢٠٢٦-06-12T07:18:00Z",
         )
     ],
-    Code.OCCURRED_AT_MUST_NOT_PRECEDE_1970: [
+    Code.OCCURRED_AT_MUST_NOT_PRECEDE_1971: [
         event(occurred_at=value)
         for value in anything(
             "1969-12-31T23:59:59.999999Z",
             "1970-01-01T00:00:00+00:01",
+            "1970-01-01T00:00:00Z",
+            "1970-12-31T23:59:59.999999Z",
+            "1971-01-01T00:00:00+00:01",
             "0001-01-01T00:00:00Z",
             "0000-02-29T00:00:00Z",
         )

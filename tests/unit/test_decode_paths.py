@@ -35,7 +35,7 @@ NUMBERS: st.SearchStrategy[Any] = st.one_of(
 TIMES: st.SearchStrategy[Any] = st.one_of(
     st.builds(
         "{:04d}-{:02d}-{:02d}{}{:02d}:{:02d}:{:02d}{}{}".format,
-        st.sampled_from([0, 1, 1969, 1970, 2024, 2025, 2026, 9999]),
+        st.sampled_from([0, 1, 1969, 1970, 1971, 2024, 2025, 2026, 9999]),
         st.integers(0, 13),
         st.integers(0, 32),
         st.sampled_from("TTTt _"),

@@ -66,7 +66,7 @@ def test_a_batch_in_flight_is_rated_by_its_chains_after_units_were_forgotten(
     decoder = Decoder(book.catalog, load_settings())
 
     def load(first: int, used: Mapping[str, int], day: int) -> LedgerPlan:
-        messages = [
+        messages: list[bytes | None] = [
             json.dumps(
                 {
                     "id": f"e{first}-{customer}", "customer_id": customer, "meter": "m",
@@ -110,7 +110,7 @@ def test_an_hour_that_was_written_before_a_part_began_in_it_is_not_counted_again
         plans = PLANS.replace("2026-03-10T00:00:00Z", version_2)
         book = _book(tmp_path / version_2[:10], plans)
         ledger = Ledger(book.catalog, store, units_max=99, rating=rating_of(book))
-        messages = [
+        messages: list[bytes | None] = [
             json.dumps(
                 {
                     "id": f"e{minute}", "customer_id": "c0", "meter": "m", "quantity": "3",
@@ -129,7 +129,9 @@ def test_an_hour_that_was_written_before_a_part_began_in_it_is_not_counted_again
 
     assert load("2026-03-20T00:00:00Z").absorbed is None
     # the plan's price changes at half past, as is known now
-    assert load("2026-03-10T10:30:00Z").absorbed.tolist() == [True, True, False]
+    absorbed = load("2026-03-10T10:30:00Z").absorbed
+    assert absorbed is not None
+    assert absorbed.tolist() == [True, True, False]
 
 
 def test_a_billing_period_names_its_own_customers_subscription(tmp_path: Path) -> None:

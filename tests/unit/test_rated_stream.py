@@ -118,7 +118,7 @@ class Store:
         self, _stream: str, _partition: int, keys: list[WindowKey]
     ) -> dict[WindowKey, StoredWindow]:
         """Rows by key."""
-        return {key: self.rows[tuple(key)][0] for key in keys if tuple(key) in self.rows}
+        return {key: self.rows[key][0] for key in keys if key in self.rows}
 
 
 def _number(words: Any) -> int:
