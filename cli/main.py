@@ -13,6 +13,7 @@ from rich.console import Console
 from cli.backfill import backfill_command
 from cli.catalog import app as catalog_app
 from cli.charges import charges_command
+from cli.close import close_command
 from cli.context import app_callback
 from cli.dedup import app as dedup_app
 from cli.doctor import doctor_command
@@ -45,6 +46,7 @@ app.command("preview")(preview_command)
 app.command("explain")(explain_command)
 app.command("charges")(charges_command)
 app.command("rerate")(rerate_command)
+app.command("close")(close_command)
 app.add_typer(catalog_app, name="catalog")
 app.add_typer(rejects_app, name="rejects")
 app.add_typer(dedup_app, name="dedup")

@@ -119,6 +119,15 @@ class SplitRater:
         return sum(each.included for each in rated[:part]) if self._carried[part] else 0
 
 
+def carries_over(rater: SplitRater) -> bool:
+    """Whether what an earlier part used can change what a later one costs."""
+    covered = [rater.rater_of(part).terms.covered for part in range(len(rater.merged))]
+    return any(
+        not segment.prorate_allowance and covered[at] and any(covered[:at])
+        for at, segment in enumerate(rater.merged)
+    )
+
+
 def _rater(part: Segment, period: int, *, group: Group | None) -> Rater:
     share = Share(part.start, part.end, period)
     if share.is_whole:
