@@ -85,6 +85,10 @@ class Biller:
             for customer_id, (period, spans) in periods.items()
         ]
 
+    def rebill(self, found: CustomerBill, usage: SpanUsage) -> CustomerBill:
+        """The bill of other usage, for the same customer, period and prices."""
+        return self._bill(found.customer_id, found.period, spans=found.spans, at=UsageAt(usage, {}))
+
     def priced(self, customers: Iterable[str], name: PeriodName) -> Priced:
         """The period of each customer, and what prices it; none without a subscription in it."""
         periods: Priced = {}

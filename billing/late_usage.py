@@ -16,6 +16,8 @@ from sinks.clickhouse import clickhouse_errors
 
 _OLD_CUT = CUT.replace("%(cut)s", "%(old_cut)s").replace("next_offset", "old_next")
 _RETRACTED_OLD = RETRACTED_AT.replace("%(as_of)s", "%(old_as_of)s")
+#: How long before it could be read a retraction may have been stamped (microseconds).
+_LANDING_US = 600_000_000
 #: Whom to look at: more than need be, never fewer. Without FINAL, which a row that came cannot hide
 #: from.
 _TOUCHED = f"""
@@ -33,7 +35,8 @@ SELECT DISTINCT customer_id FROM
 WHERE {INSIDE}
 UNION DISTINCT
 SELECT DISTINCT customer_id FROM retracted_events
-WHERE customer_id IN %(customers)s AND toUnixTimestamp64Micro(recorded_at) > %(old_as_of)s
+WHERE customer_id IN %(customers)s
+  AND toUnixTimestamp64Micro(recorded_at) > %(old_as_of)s - {_LANDING_US}
 """
 _BETWEEN = f"""
 SELECT customer_id, toString(meter) AS meter, `group`, toString(stream) AS stream, partition,

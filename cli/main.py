@@ -10,6 +10,7 @@ import sys
 import typer
 from rich.console import Console
 
+from cli.adjust import adjust_command
 from cli.backfill import backfill_command
 from cli.catalog import app as catalog_app
 from cli.charges import charges_command
@@ -47,6 +48,7 @@ app.command("explain")(explain_command)
 app.command("charges")(charges_command)
 app.command("rerate")(rerate_command)
 app.command("close")(close_command)
+app.command("adjust")(adjust_command)
 app.add_typer(catalog_app, name="catalog")
 app.add_typer(rejects_app, name="rejects")
 app.add_typer(dedup_app, name="dedup")

@@ -57,10 +57,13 @@ class RawState(NamedTuple):
 
 
 class BillingRun(NamedTuple):
-    """One run. `period` is as it was named; `catalog` the hash of the price book's content."""
+    """One run. `period` is as it was named; `catalog` the hash of the price book's content.
+
+    `kind` is a `RunKind`, or what corrections call theirs.
+    """
 
     run_id: str
-    kind: RunKind
+    kind: str
     period: str
     catalog: str
     state: RawState
@@ -102,7 +105,7 @@ class RunStore:
         with clickhouse_errors("reading to when totals are complete"):
             return int(self._client.query(_COMPLETE).result_rows[0][0] or 0)
 
-    def under_way(self, kind: RunKind) -> list[BillingRun]:
+    def under_way(self, kind: str) -> list[BillingRun]:
         """Runs that began and did not end, the earliest first."""
         having = "countIf(state IN ('finished', 'abandoned')) = 0"
         return self._runs("kind = %(kind)s", having=having, kind=str(kind))
@@ -182,7 +185,7 @@ def _run(row: Sequence[object]) -> BillingRun:
     cut = tuple(CutEnd(*end) for end in zip(streams, partitions, offsets, strict=True))
     customers, actor, reason = rest
     return BillingRun(
-        str(run_id), RunKind(str(kind)), str(period), str(catalog),
+        str(run_id), str(kind), str(period), str(catalog),
         RawState(cut, int(str(began))), int(str(complete)), int(str(customers)), str(actor),
         str(reason),
     )  # fmt: skip
