@@ -2,7 +2,6 @@
 
 import getpass
 from collections.abc import Sequence
-from decimal import Decimal
 from typing import Annotated, Any
 
 import orjson
@@ -12,6 +11,7 @@ from rich.table import Table
 
 from billing.adjustment import Adjusted, Adjusting
 from billing.closing import Asked
+from billing.invoice_export import amount_text
 from billing.late_differences import CustomerDifference
 from billing.period_name import PeriodName
 from cli.close import ANSWER_S
@@ -82,11 +82,6 @@ def adjust_command(
         _tell(asked, adjusted, differences=differences)
     if adjusted.refused:
         raise typer.Exit(1)
-
-
-def amount_text(amount: int, minor_digits: int) -> str:
-    """10^-4 of a currency's unit as a decimal with its minor digits."""
-    return f"{Decimal(amount).scaleb(-4):.{minor_digits}f}"
 
 
 def _document(
