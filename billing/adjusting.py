@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import orjson
 
@@ -133,15 +133,6 @@ def adjustment_lines(
 
 def _place(key: LineKey) -> tuple[object, ...]:
     return (_KINDS.index(key.kind) if key.kind in _KINDS else len(_KINDS), *key)
-
-
-def after_adjustment(billed: BilledSoFar, lines: Iterable[AdjustmentLine]) -> BilledSoFar:
-    """What is billed once these lines are."""
-    return replace(
-        billed,
-        lines={**billed.lines, **{line.key: line.after for line in lines}},
-        prices={**billed.prices, **{line.key: line.prices for line in lines}},
-    )
 
 
 def adjustment_hash(customer_id: str, period_start: int, *, lines: Sequence[AdjustmentLine]) -> str:
