@@ -33,7 +33,7 @@ _SECOND_US = 1_000_000
 
 @dataclass(slots=True)
 class Adjusted:
-    """What came of it. `refused` customers are charged other prices now than they were billed by."""
+    """What came of it. `refused` customers have other prices now than they were billed by."""
 
     looked_at: int = 0
     adjustments: list[AdjustmentRow] = field(default_factory=list)

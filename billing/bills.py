@@ -75,7 +75,7 @@ class Biller:
         ]
 
     def chunk_at(
-        self, customers: Sequence[str], name: PeriodName, state: RawState
+        self, customers: Sequence[str], name: PeriodName, *, state: RawState
     ) -> list[CustomerBill]:
         """The same as of a cut, with evidence: the same raw history gives the same, always."""
         periods = self.priced(customers, name)

@@ -159,7 +159,7 @@ class Closing:
         ]
         if not waiting:
             return
-        bills = self._biller.chunk_at(waiting, name, run.state)
+        bills = self._biller.chunk_at(waiting, name, state=run.state)
         wrong = self._check.wrong(bills, run.state)
         self.closed.wrong += wrong
         refused = {each.customer_id for each in wrong}

@@ -133,13 +133,15 @@ class _Check:
         invoice = self._invoice
         lines = [line_of(row) for row in self._rows]
         stored = lines_hash(invoice.customer_id, invoice.period_start, lines=lines)
-        self._compare(0, "number of lines", invoice.lines, derived=len(lines))
-        self._compare(0, "total", invoice.total, derived=sum(line.amount for line in lines))
-        self._compare(0, "hash of the lines", invoice.lines_hash, derived=stored)
+        self._compare(0, "number of lines", issued=invoice.lines, derived=len(lines))
+        self._compare(0, "total", issued=invoice.total, derived=sum(line.amount for line in lines))
+        self._compare(0, "hash of the lines", issued=invoice.lines_hash, derived=stored)
         for row, line in zip(self._rows, lines, strict=True):
             if line.key.kind == LineKind.CHARGE:
                 self._charge(row.line, line, at=at)
-            self._compare(row.line, "amount", line.amount, derived=self._rounded(line, lines))
+            self._compare(
+                row.line, "amount", issued=line.amount, derived=self._rounded(line, lines)
+            )
         self._without_line(lines, at)
         return self._found
 
@@ -152,18 +154,20 @@ class _Check:
         quantity = combined(at.usage.get(name, [])[spans], aggregation) or 0
         evidence = sum(at.evidence.get(name, [])[spans], start=Evidence())
         self._compare(
-            number, "quantity", quantity_text(line.quantity), derived=quantity_text(quantity)
+            number, "quantity", issued=quantity_text(line.quantity), derived=quantity_text(quantity)
         )
-        self._compare(number, "events", line.evidence.events, derived=evidence.events)
+        self._compare(number, "events", issued=line.evidence.events, derived=evidence.events)
         self._compare(
             number,
             "hash of identities",
-            line.evidence.identities_hash().hex(),
+            issued=line.evidence.identities_hash().hex(),
             derived=evidence.identities_hash().hex(),
         )
         stored = self._cards.get(line.card)
         if stored is None or not stored.is_sound:
-            self._compare(number, "rate card", line.card, derived="none that gives its number")
+            self._compare(
+                number, "rate card", issued=line.card, derived="none that gives its number"
+            )
             return
         before = self._included.setdefault((key.meter, key.group), [])
         first = key.part_start - stored.label.carries_s
@@ -171,14 +175,14 @@ class _Check:
         included, overage, exact = stored.card.figures(quantity, used)
         before.append((key.part_start, included))
         self._compare(
-            number, "included", quantity_text(line.included), derived=quantity_text(included)
+            number, "included", issued=quantity_text(line.included), derived=quantity_text(included)
         )
         self._compare(
-            number, "overage", quantity_text(line.overage), derived=quantity_text(overage)
+            number, "overage", issued=quantity_text(line.overage), derived=quantity_text(overage)
         )
-        self._compare(number, "exact", charge_text(line.exact), derived=charge_text(exact))
+        self._compare(number, "exact", issued=charge_text(line.exact), derived=charge_text(exact))
         tiers = charge_text(sum(line.tiers.charge))
-        self._compare(number, "sum of the tiers", tiers, derived=charge_text(exact))
+        self._compare(number, "sum of the tiers", issued=tiers, derived=charge_text(exact))
 
     def _rounded(self, line: InvoiceLine, lines: Sequence[InvoiceLine]) -> int:
         currency = Currency(self._invoice.currency, self._invoice.minor_digits)
@@ -211,9 +215,9 @@ class _Check:
             quantity = combined([quantities[span] for span in left], aggregation)
             if quantity:
                 what = f"usage of {name[0]} without a line"
-                self._compare(0, what, "0", derived=quantity_text(quantity))
+                self._compare(0, what, issued="0", derived=quantity_text(quantity))
 
-    def _compare(self, line: int, what: str, issued: object, *, derived: object) -> None:
+    def _compare(self, line: int, what: str, *, issued: object, derived: object) -> None:
         if issued != derived:
             self._found.append(
                 Tampered(

@@ -35,8 +35,8 @@ _SECOND_US = 1_000_000
 class CustomerDifference:
     """What is to be posted for a customer; no lines where nothing is.
 
-    `is_refused`: the price book charges other than what was billed for the usage that was billed, so
-    that the difference would not be one of usage. `events` are by line.
+    `is_refused`: the price book charges other than what was billed for the usage that was billed,
+    so that the difference would not be one of usage. `events` are by line.
     """
 
     invoice: InvoiceRow
@@ -138,7 +138,7 @@ class LateDifferences:
     ) -> list[CustomerDifference]:
         old, new = states
         customers = [each.customer_id for each in wanted]
-        bills = self._biller.chunk_at(customers, name, new)
+        bills = self._biller.chunk_at(customers, name, state=new)
         events: dict[str, list[ChangedEvent]] = {}
         for event in self._usage.between(wanted, old, new=new):
             events.setdefault(event.customer_id, []).append(event)

@@ -44,9 +44,9 @@ def close_command(
 ) -> None:
     """Issue the invoices of a billing period: from raw history, up to a cut, each once.
 
-    For every subscribed customer whose period of that name has ended, in its own calendar. Takes how
-    far each partition is durable as the cut, and compares with live totals before it issues. What
-    was interrupted is completed with its own cut. Once issued, an invoice never changes.
+    For every subscribed customer whose period of that name has ended, in its own calendar. Takes
+    how far each partition is durable as the cut, and compares with live totals first. What was
+    interrupted is completed with its own cut. Once issued, an invoice never changes.
 
     Exit codes: 0 closed, or there was nothing to close; 1 totals of some customers are not right
     (they have no invoice; see `meterline verify`); 2 a period that is none, an unknown customer, or

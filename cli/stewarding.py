@@ -1,8 +1,8 @@
 """Jobs that run by themselves, each at its own interval and in a thread of its own.
 
 A job that fails is logged, shows in the metrics, and is tried again: soon at first, then with
-growing delays up to its interval. It does not hold up the others. A job has to be one that may end at any
-point and be run again.
+growing delays up to its interval. It does not hold up the others. A job has to be one that may end
+at any point and be run again.
 """
 
 import logging

@@ -1,8 +1,8 @@
 """Closes and adjustments as runs: what they began with is kept, so that they end with the same.
 
 At most one run of a kind is under way: whoever begins one reads again afterwards which ones are,
-and goes on with the earliest, whoever began it. What two processes derive for one run is equal, row by
-row, so to go on with a run that somebody else still works on does no harm.
+and goes on with the earliest, whoever began it. What two processes derive for one run is equal, row
+by row, so to go on with a run that somebody else still works on does no harm.
 """
 
 from collections.abc import Sequence

@@ -38,7 +38,7 @@ class InvoiceStore:
     def __init__(
         self, client: Client, before_step: Callable[[str], None] = lambda _step: None
     ) -> None:
-        """`before_step` hears of each write before it happens; fault tests end the process there."""
+        """`before_step` hears of each write before it happens; tests end the process there."""
         self._client = client
         self._before_step = before_step
 
@@ -66,8 +66,8 @@ class InvoiceStore:
         """Post some adjustments. Raises `DependencyDown`.
 
         A crash after
-        1  the rate cards, 2 the events or 3 the lines: nobody sees them; the next adjustment goes on
-           with the same run, and writes them again, equal.
+        1  the rate cards, 2 the events or 3 the lines: nobody sees them; the next adjustment goes
+           on with the same run, and writes them again, equal.
         4  the adjustments: visible with all of it; the next run passes them over.
         """
         self._insert("rate_cards", cards)

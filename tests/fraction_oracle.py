@@ -1,8 +1,8 @@
 """What a billing period comes to, reckoned anew in fractions; imports nothing of what it judges.
 
-A judge of bills, invoices and adjustments: plain loops over events, tiers and parts, by the rules of
-`docs/price-book.md`. Shares of allowances and fees are what is due up to their end less what is due up
-to their start, each rounded down to 10^-12 units or 10^-24 of the currency's unit.
+A judge of bills, invoices and adjustments: plain loops over events, tiers and parts, by the rules
+of `docs/price-book.md`. Shares of allowances and fees are what is due up to their end less what is
+due up to their start, each rounded down to 10^-12 units or 10^-24 of the currency's unit.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A billing period with everything that makes closing hard, and its judge; for tests of invoices.
 
-March 2025 in Berlin: an hour short, since clocks go forward on the 30th. On the 12th the price version
-changes, in the middle of an hour of UTC. Tiers with fees, an allowance and a commit by elapsed time,
-base fees. Customers are `a`, `b`, `c`, and `idle`, who uses nothing.
+March 2025 in Berlin: an hour short, since clocks go forward on the 30th. On the 12th the price
+version changes, in the middle of an hour of UTC. Tiers with fees, an allowance and a commit by
+elapsed time, base fees. Customers are `a`, `b`, `c`, and `idle`, who uses nothing.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Invoice and adjustments of any history add up to the bill, to the cent: lesson 13 as a property."""
+"""Invoice and adjustments of any history add up to the bill, to the cent."""
 
 from __future__ import annotations
 
