@@ -16,7 +16,7 @@ from billing.group_text import group_key
 from metering.catalog import Aggregation, Meter
 from metering.decimals import units_of
 from rating_engine.billing_period import BillingPeriod
-from rating_engine.combine import Quantity
+from rating_engine.combine import Quantity, combined
 from rating_engine.period_rater import GroupKey
 from rating_engine.price_book.book import PricedSpan
 from sinks.billing_runs import RawState
@@ -168,12 +168,19 @@ def _by_customer(table: pa.Table, lengths: Mapping[str, int]) -> dict[str, SpanU
     found: dict[str, SpanUsage] = {}
     for batch in table.to_batches():
         columns = [batch.column(name).to_pylist() for name in ("customer_id", "meter", "group")]
-        spans = batch.column("span").to_pylist()
+        columns += [batch.column(name).to_pylist() for name in ("aggregation", "span")]
         quantities = units_of(batch.column("quantity"))
-        for customer, meter, group, span, quantity in zip(*columns, spans, quantities, strict=True):
-            usage = found.setdefault(customer, {})
-            length = lengths[customer]
-            usage.setdefault((meter, group_key(group)), [None] * length)[span - 1] = quantity
+        for customer, meter, group, aggregation, span, quantity in zip(
+            *columns, quantities, strict=True
+        ):
+            spans = found.setdefault(customer, {}).setdefault(
+                (meter, group_key(group)), [None] * lengths[customer]
+            )
+            known = spans[span - 1]
+            if known is None:
+                spans[span - 1] = quantity
+            else:  # what a meter groups by was changed: two texts are one group
+                spans[span - 1] = combined([known, quantity], Aggregation(aggregation))
     return found
 
 
@@ -186,5 +193,5 @@ def _evidence(table: pa.Table, lengths: Mapping[str, int]) -> dict[str, SpanEvid
                 (row["meter"], group_key(row["group"])), [Evidence()] * lengths[customer]
             )
             identities = int.from_bytes(row["identities"], "little")
-            spans[row["span"] - 1] = Evidence(row["events"], identities, bool(row["is_rated"]))
+            spans[row["span"] - 1] += Evidence(row["events"], identities, bool(row["is_rated"]))
     return found

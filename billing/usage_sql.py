@@ -62,14 +62,16 @@ EVIDENCE = """,
 #: A window lies within one span, so any of its moments says which.
 TOTALS = f"""
 SELECT customer_id, toString(meter) AS meter, `group`, toUInt32(span) AS span,
+       toString(any(stated)) AS aggregation,
        multiIf(
-           any(aggregation) = 'max', max(t.quantity),
-           any(aggregation) = 'latest', argMax(t.quantity, (last_occurred_at, last_identity)),
+           aggregation = 'max', max(t.quantity),
+           aggregation = 'latest', argMax(t.quantity, (last_occurred_at, last_identity)),
            sum(t.quantity)) AS quantity {{more}}
 FROM
 (
-    SELECT customer_id, meter, `group`, r.quantity AS quantity, aggregation, last_occurred_at,
-           last_identity, {SPAN.format(moment="first_occurred_at")} AS span {{inner}}
+    SELECT customer_id, meter, `group`, r.quantity AS quantity, aggregation AS stated,
+           last_occurred_at, last_identity,
+           {SPAN.format(moment="first_occurred_at")} AS span {{inner}}
     FROM {{source}} AND events > 0
 ) AS t
 WHERE {INSIDE}

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from late_period import CUSTOMERS, FIRST, LATE, PERIOD, Usage, write_catalog, write_events
@@ -28,6 +28,14 @@ _ADJUST_TABLES = ("adjustments", "adjustment_lines", "adjustment_events")
 _WRITES_MAX = 40
 
 
+class Done(NamedTuple):
+    """Exit code of a command, negative for a signal, and what it said."""
+
+    code: int
+    output: str
+    errors: str
+
+
 class Billed:
     """A deployment whose usage is there; commands that are killed, and what they left."""
 
@@ -41,6 +49,10 @@ class Billed:
             "PYTHONPATH": str(_REPOSITORY),
         }  # fmt: skip
         self._client = connect_clickhouse(self.settings)
+        self._process = subprocess.Popen(
+            [sys.executable, str(_HURT)], env=self._environment, stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
 
     def backfill(self, usage: Usage, name: str) -> None:
         path = write_events(self._folder / f"{name}.ndjson", usage)
@@ -48,13 +60,14 @@ class Billed:
         done = CliRunner().invoke(app, ["backfill", str(path), "--json"], env=environment)
         assert json.loads(done.stdout)[0]["accepted"] == len(usage), done.output
 
-    def run(self, command: Sequence[str], **faults: int) -> subprocess.CompletedProcess[str]:
-        own = {name: str(value) for name, value in faults.items()}
-        return subprocess.run(
-            [sys.executable, str(_HURT), *command, "--period", PERIOD, "--json"],
-            env={**self._environment, **own}, capture_output=True, text=True, check=False,
-            timeout=120,
-        )  # fmt: skip
+    def run(self, command: Sequence[str], **faults: int) -> Done:
+        """Run a command of `hurt_billing`."""
+        asked = {"arguments": [*command, "--period", PERIOD, "--json"], **faults}
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(asked) + "\n")
+        self._process.stdin.flush()
+        return Done(**json.loads(self._process.stdout.readline()))
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         return [tuple(row) for row in self._client.query(sql).result_rows]
@@ -73,6 +86,8 @@ class Billed:
 
     def close(self) -> None:
         self._client.close()
+        with self._process:  # it ends with its input
+            pass
 
     def invoices(self) -> list[tuple[Any, ...]]:
         """Invoices and their lines as finance reads them, without run and time."""
@@ -114,26 +129,26 @@ def billed(settings: Settings, tmp_path: Path) -> Any:
 
 @pytest.mark.timeout(900)
 def test_a_close_that_is_killed_at_any_write_is_completed_with_its_own_cut(billed: Billed) -> None:
-    assert billed.run(_CLOSE).returncode == 0
+    assert billed.run(_CLOSE).code == 0
     wanted = billed.invoices()
     assert {row[3] for row in wanted} == set(CUSTOMERS)
     killed = 0
     for write in range(1, _WRITES_MAX):
         billed.truncate(*_CLOSE_TABLES)
-        hurt = billed.run(_CLOSE, FAULT_KILL_BEFORE=write)
-        if hurt.returncode == 0:
+        hurt = billed.run(_CLOSE, before=write)
+        if hurt.code == 0:
             break
         killed += 1
-        assert hurt.returncode == -signal.SIGKILL, hurt.stderr
+        assert hurt.code == -signal.SIGKILL, hurt.errors
         billed.assert_whole("invoice")
         started = billed.rows("SELECT run_id, cut_offsets FROM billing_runs")
         again = billed.run(_CLOSE)
-        assert again.returncode == 0, again.stderr
+        assert again.code == 0, again.errors
         assert billed.invoices() == wanted, f"killed before write {write}"
         assert billed.rows("SELECT count() FROM invoices") == [(len(CUSTOMERS),)]
         if started:  # the run that was interrupted is the one that issued all invoices
             assert billed.rows("SELECT DISTINCT run_id FROM invoices") == [(started[0][0],)]
-            assert json.loads(again.stdout)["resumed"] == [started[0][0]]
+            assert json.loads(again.output)["resumed"] == [started[0][0]]
         ended = billed.rows(
             "SELECT countIf(state = 'started') = 1 AND countIf(state = 'finished') = 1 "
             "FROM billing_runs GROUP BY run_id"
@@ -147,23 +162,23 @@ def test_a_close_that_is_killed_at_any_write_is_completed_with_its_own_cut(bille
 def test_an_adjustment_that_is_killed_at_any_write_is_completed_with_its_own_cut(
     billed: Billed,
 ) -> None:
-    assert billed.run(_CLOSE).returncode == 0
+    assert billed.run(_CLOSE).code == 0
     billed.backfill(LATE, "late")
-    assert billed.run(["adjust"]).returncode == 0
+    assert billed.run(["adjust"]).code == 0
     wanted = billed.adjustments()
     killed = 0
     for write in range(1, _WRITES_MAX):
         billed.forget_adjustments()
-        hurt = billed.run(["adjust"], FAULT_KILL_AFTER=write)
-        if hurt.returncode == 0:
+        hurt = billed.run(["adjust"], after=write)
+        if hurt.code == 0:
             break
         killed += 1
-        assert hurt.returncode == -signal.SIGKILL, hurt.stderr
+        assert hurt.code == -signal.SIGKILL, hurt.errors
         billed.assert_whole("adjustment")
-        assert billed.run(["adjust"]).returncode == 0
+        assert billed.run(["adjust"]).code == 0
         assert billed.adjustments() == wanted, f"killed after write {write}"
         again = billed.run(["adjust"])
-        assert json.loads(again.stdout)["adjustments"] == []
+        assert json.loads(again.output)["adjustments"] == []
         assert billed.rows("SELECT count() FROM adjustments") == [(len(CUSTOMERS),)]
     # customers, run; events, lines and adjustments of two chunks; end; cards where there are new
     assert killed >= 9
@@ -172,8 +187,8 @@ def test_an_adjustment_that_is_killed_at_any_write_is_completed_with_its_own_cut
 def test_another_catalog_abandons_what_was_interrupted_and_closes_the_rest(
     billed: Billed, tmp_path: Path
 ) -> None:
-    hurt = billed.run(_CLOSE, FAULT_KILL_AFTER=7)  # one chunk of two is issued
-    assert hurt.returncode == -signal.SIGKILL, hurt.stderr
+    hurt = billed.run(_CLOSE, after=7)  # one chunk of two is issued
+    assert hurt.code == -signal.SIGKILL, hurt.errors
     issued = billed.rows("SELECT customer_id FROM invoices ORDER BY customer_id")
     assert 0 < len(issued) < len(CUSTOMERS)
     write_catalog(
@@ -181,7 +196,7 @@ def test_another_catalog_abandons_what_was_interrupted_and_closes_the_rest(
         meters=(tmp_path / "catalog/meters.yaml").read_text()
         + "- {key: other, unit: thing, aggregation: sum}\n",
     )
-    again = json.loads(billed.run(_CLOSE).stdout)
+    again = json.loads(billed.run(_CLOSE).output)
     assert (len(again["abandoned"]), again["resumed"]) == (1, [])
     assert again["invoices"] == len(CUSTOMERS) - len(issued)
     assert billed.rows("SELECT count() FROM invoices") == [(len(CUSTOMERS),)]

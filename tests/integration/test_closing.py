@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import pyarrow.parquet as pq
 import pytest
-from counting import answer, count, meterline, plant, produce, rows
+from counting import count, environment, plant, produce, rows
 from fraction_oracle import Key
 from late_period import (
     CUSTOMERS,
@@ -26,8 +26,37 @@ from late_period import (
     write_catalog,
     write_events,
 )
+from typer.testing import CliRunner
 
+from cli.main import app
+from metering.errors import MeterlineError
 from metering.settings import Settings, load_settings
+
+
+class Done(NamedTuple):
+    """How a command ended, and what it said."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def meterline(settings: Settings, *arguments: str) -> Done:
+    """Run a command in this process, which spares starting one."""
+    told: dict[str, str | None] = {**environment(settings)}
+    found = CliRunner().invoke(app, list(arguments), env=told)
+    if isinstance(found.exception, MeterlineError):
+        return Done(found.exception.exit_code, found.stdout, str(found.exception))
+    assert found.exception is None or isinstance(found.exception, SystemExit), found.exception
+    return Done(found.exit_code, found.stdout, found.stderr)
+
+
+def answer(settings: Settings, *arguments: str) -> Any:
+    """What the command says with `--json`."""
+    done = meterline(settings, *arguments, "--json")
+    assert done.stdout, done.stderr
+    return json.loads(done.stdout)
+
 
 FORCE = ("--force", "--reason", "no live stream here", "--actor", "ann")
 
@@ -102,6 +131,13 @@ def test_case_13_late_usage_retractions_and_a_new_price_inside_a_berlin_march(
     closed = deployed.ask("close", *FORCE)
     assert (closed["invoices"], closed["differing"]) == (len(CUSTOMERS), 0)
     assert deployed.billed() == _expected(FIRST)
+    # what the stream rated by is what invoices name: one card, one number
+    assert rows(
+        deployed.settings,
+        "SELECT count() FROM invoice_lines_explained WHERE kind = 'charge' AND events > 0 "
+        "AND (card NOT IN (SELECT card FROM usage_events) "
+        "OR card NOT IN (SELECT card FROM rate_cards))",
+    ) == [(0,)]
     # events of the same period, some of them into a higher tier, and one that was taken back
     deployed.backfill(LATE, "late")
     deployed.retract("a", "1")
