@@ -20,6 +20,7 @@ from billing.closing import Asked, Say
 from billing.issued import issued_periods
 from billing.late_differences import CustomerDifference, LateDifferences
 from billing.period_name import PeriodName
+from metering.errors import TransientError
 from rating_engine.price_book.book import PriceBook
 from rating_engine.stored_rows import card_table
 from sinks.adjustment_rows import AdjustmentEventRow, AdjustmentLineRow, AdjustmentRow
@@ -29,6 +30,7 @@ from sinks.invoice_store import InvoiceStore
 #: Customers at a time: their late events are held in memory.
 _CHUNK_CUSTOMERS = 250
 _SECOND_US = 1_000_000
+_BEGIN_MAX = 5
 
 
 @dataclass(slots=True)
@@ -93,24 +95,30 @@ class Adjusting:
         chosen = sorted(set(customers))
         if not chosen:
             return self.adjusted
+        for _ in range(_BEGIN_MAX):
+            run = self._new_run(asked, chosen)
+            if self._runs.begin(run, chosen).run_id == run.run_id:
+                self.adjusted.run = run
+                self._go_on(run, say)
+                return self.adjusted
+            self.resume(say)  # another call came first
+        msg = "other calls keep beginning before this one; run one at a time"
+        raise TransientError(msg)
+
+    def _new_run(self, asked: Asked, customers: Sequence[str]) -> BillingRun:
+        complete_to_ms = self._runs.complete_to_ms()
         now_us = self._now()
-        run = BillingRun(
+        return BillingRun(
             f"adjust-{asked.name.text}-{now_us:x}",
             RunKind.ADJUST,
             asked.name.text,
             self._book.content_hash,
             self._runs.raw_state(now_us),
-            self._runs.complete_to_ms(),
-            len(chosen),
+            complete_to_ms,
+            len(customers),
             asked.actor,
             asked.reason,
         )
-        earliest = self._runs.begin(run, chosen)
-        if earliest.run_id != run.run_id:  # another call came first: both work on its run
-            self.adjusted.resumed.append(earliest)
-        self.adjusted.run = earliest
-        self._go_on(earliest, say)
-        return self.adjusted
 
     def _go_on(self, run: BillingRun, say: Say) -> None:
         name = PeriodName.read(run.period)
@@ -119,6 +127,8 @@ class Adjusting:
         say(0, len(periods))
         done = 0
         for chunk in chunks_of(periods):
+            if not self._runs.is_under_way(run):  # another call completed or abandoned it
+                return
             self._chunk(chunk, name, run=run)
             done += len(chunk)
             say(done, len(periods))

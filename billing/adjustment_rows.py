@@ -3,13 +3,12 @@
 from typing import NamedTuple
 
 from billing.adjusting import AdjustmentLine, adjustment_hash
+from billing.adjustment_check import LATE_USAGE
 from billing.invoice_lines import CALCULATION_VERSION, document_id
 from billing.late_differences import CustomerDifference
 from billing.late_usage import ChangedEvent
 from sinks.adjustment_rows import AdjustmentEventRow, AdjustmentLineRow, AdjustmentRow
 from sinks.billing_runs import BillingRun
-
-_LATE_USAGE = "late_usage"
 
 
 class Posting(NamedTuple):
@@ -31,7 +30,7 @@ def posted(
         run_id=run.run_id,
         adjustment_id=document_id("adj", invoice.customer_id, invoice.period_start, run.run_id),
         invoice_id=invoice.invoice_id,
-        kind=_LATE_USAGE,
+        kind=LATE_USAGE,
         posted_to=posting.posted_to,
         currency=invoice.currency,
         minor_digits=invoice.minor_digits,

@@ -20,6 +20,7 @@ from billing.invoice_lines import LineMaker
 from billing.invoices import Issue, invoice_of
 from billing.period_name import PeriodName
 from billing.totals_check import TotalsCheck, Wrong
+from metering.errors import TransientError
 from rating_engine.money import Money
 from rating_engine.price_book.book import PriceBook
 from rating_engine.stored_rows import BilledPeriod, card_table, period_table
@@ -27,6 +28,8 @@ from sinks.billing_runs import BillingRun, RunKind, RunState, RunStore
 from sinks.invoice_store import InvoiceStore
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+#: How often to begin where others begin at the same time.
+_BEGIN_MAX = 5
 #: Hears how many customers of how many are done.
 Say = Callable[[int, int], None]
 
@@ -119,25 +122,30 @@ class Closing:
         """Take a cut and issue the invoices of who is `due`. Raises `DependencyDown`."""
         if not due.open:
             return self.closed
+        for _ in range(_BEGIN_MAX):
+            run = self._new_run(asked, due.open)
+            if self._runs.begin(run, due.open).run_id == run.run_id:
+                self.closed.run = run
+                self._go_on(run, say)
+                return self.closed
+            self.resume(say)  # another call came first
+        msg = "other calls keep beginning before this one; run one at a time"
+        raise TransientError(msg)
+
+    def _new_run(self, asked: Asked, customers: Sequence[str]) -> BillingRun:
         complete_to_ms = self._runs.complete_to_ms()
         now_us = self._now()
-        run = BillingRun(
+        return BillingRun(
             f"close-{asked.name.text}-{now_us:x}",
             RunKind.CLOSE,
             asked.name.text,
             self._book.content_hash,
             self._runs.raw_state(now_us),
             complete_to_ms,
-            len(due.open),
+            len(customers),
             asked.actor,
             asked.reason,
         )
-        earliest = self._runs.begin(run, due.open)
-        if earliest.run_id != run.run_id:  # another call came first: both work on its run
-            self.closed.resumed.append(earliest)
-        self.closed.run = earliest
-        self._go_on(earliest, say)
-        return self.closed
 
     def _go_on(self, run: BillingRun, say: Say) -> None:
         customers = self._runs.customers(run)
@@ -145,6 +153,8 @@ class Closing:
         done = 0
         say(done, len(customers))
         for chunk in chunks(customers):
+            if not self._runs.is_under_way(run):  # another call completed or abandoned it
+                return
             self._chunk(chunk, name, run=run)
             done += len(chunk)
             say(done, len(customers))

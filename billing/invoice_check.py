@@ -5,6 +5,7 @@
     raw      raw history at the cut gives each line's quantity, events and hash of identities
     charges  the card gives included, overage and charge of that quantity; rounding gives the amount
     missing  no usage that the stream found a price for is without a line
+    adjusted the lines of adjustments for late usage give their hash and total
 
 Neither plans nor subscriptions are asked; of the catalog, only how a meter aggregates.
 """
@@ -14,6 +15,7 @@ from typing import NamedTuple
 
 from clickhouse_connect.driver.client import Client
 
+from billing.adjustment_check import changed_adjustments
 from billing.group_text import group_key
 from billing.invoice_lines import InvoiceLine, amount_of, lines_hash
 from billing.invoices import line_of
@@ -74,6 +76,20 @@ class InvoiceCheck:
             self.lines += len(own)
             check = _Check(invoice, own, cards=cards, meters=self._meters)
             found += check.found(usage.get(place, UsageAt({}, {})))
+        adjustments = self._store.adjustments(periods)
+        for each, what, posted, stands in changed_adjustments(
+            adjustments, self._store.adjustment_lines(periods)
+        ):
+            found.append(
+                Tampered(
+                    each.customer_id,
+                    each.invoice_id,
+                    0,
+                    f"{what} {each.adjustment_id}",
+                    posted,
+                    stands,
+                )
+            )
         return found
 
     def _usage(

@@ -110,6 +110,10 @@ class RunStore:
         having = "countIf(state IN ('finished', 'abandoned')) = 0"
         return self._runs("kind = %(kind)s", having=having, kind=str(kind))
 
+    def is_under_way(self, run: BillingRun) -> bool:
+        """Whether nobody has ended the run yet."""
+        return any(each.run_id == run.run_id for each in self.under_way(run.kind))
+
     def by_id(self, run_ids: Sequence[str]) -> dict[str, BillingRun]:
         """Runs by their id; those that are not known are not in it."""
         if not run_ids:
@@ -128,7 +132,9 @@ class RunStore:
         return [str(row[0]) for row in rows]
 
     def begin(self, run: BillingRun, customers: Sequence[str]) -> BillingRun:
-        """Write a run and its customers; the run to go on with, mostly this one.
+        """Write a run and its customers; the earliest one under way, which is mostly this one.
+
+        Where it is another one this run is abandoned: complete that one, and begin again.
 
         A crash after
         1  the customers: nobody knows of the run, and the next call begins another.
@@ -138,7 +144,7 @@ class RunStore:
         rows = pa.table({"run_id": [run.run_id] * len(column), "customer_id": column})
         insert_arrow(self._client, "billing_run_customers", rows)
         self._write(run, RunState.STARTED, run.state.as_of_us)
-        earliest = self.under_way(run.kind)[0]
+        earliest = next(iter(self.under_way(run.kind)), run)
         if earliest.run_id != run.run_id:
             self.end(run, RunState.ABANDONED, now_us=run.state.as_of_us + 1)
         return earliest

@@ -268,6 +268,18 @@ def test_tampering_is_found(deployed: Deployed) -> None:
         found = json.loads(done.stdout)
         assert {each["customer_id"] for each in found["shown"]} == {customer}
     assert answer(deployed.settings, *asked, "--customer", "a")["holds"]
+    deployed.backfill({("a", "20"): LATE["a", "20"]}, "late")
+    deployed.ask("adjust", "--customer", "a")
+    assert answer(deployed.settings, *asked, "--customer", "a")["holds"]
+    plant(
+        deployed.settings,
+        "INSERT INTO adjustment_lines SELECT * REPLACE (quantity_after + 1 AS quantity_after) "
+        "FROM adjustment_lines FINAL LIMIT 1",
+    )
+    found = answer(deployed.settings, *asked, "--customer", "a")
+    assert [each["what"].partition(" adj_")[0] for each in found["shown"]] == [
+        "hash of the adjustment's lines"
+    ]
     # usage that is added to where there was none, with its price
     plant(
         deployed.settings,
