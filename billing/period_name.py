@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 
 from metering.errors import PermanentError
 from rating_engine.billing_period import BillingCalendar, BillingPeriod
@@ -10,6 +10,9 @@ from rating_engine.billing_period import BillingCalendar, BillingPeriod
 _NAME = re.compile(r"(\d{4})-(\d\d)(?:-(\d\d))?", re.ASCII)
 #: Calendars reckon beyond both ends.
 _YEARS = (1900, 8999)
+_DAY_S = 86_400
+#: A period is at most a month long, and begins at most a day away in another time zone.
+_REACH_DAYS = 33
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,13 @@ class PeriodName:
         if self._is_month:
             return calendar.beginning_in(self._day.year, self._day.month)
         return calendar.holding(self._day)
+
+    def window(self) -> tuple[int, int]:
+        """Unix seconds between which every period that may be meant begins, whoever's it is."""
+        middle = int(
+            datetime(self._day.year, self._day.month, self._day.day, tzinfo=UTC).timestamp()
+        )
+        return middle - _REACH_DAYS * _DAY_S, middle + _REACH_DAYS * _DAY_S
 
 
 def _day(text: str) -> date | None:

@@ -10,19 +10,23 @@ import sys
 import typer
 from rich.console import Console
 
+from cli.adjust import adjust_command
 from cli.backfill import backfill_command
 from cli.catalog import app as catalog_app
 from cli.charges import charges_command
+from cli.close import close_command
 from cli.context import app_callback
 from cli.dedup import app as dedup_app
 from cli.doctor import doctor_command
 from cli.explain import explain_command
+from cli.invoices import app as invoices_app
 from cli.migrate import migrate_command
 from cli.preview import preview_command
 from cli.rejects import app as rejects_app
 from cli.rerate import rerate_command
 from cli.rewind import rewind_command
 from cli.run import run_command
+from cli.steward import steward_command
 from cli.verify import verify_command
 from deploy.localstack.cli import app as stack_app
 from metering.errors import MeterlineError
@@ -45,9 +49,13 @@ app.command("preview")(preview_command)
 app.command("explain")(explain_command)
 app.command("charges")(charges_command)
 app.command("rerate")(rerate_command)
+app.command("close")(close_command)
+app.command("adjust")(adjust_command)
+app.command("steward")(steward_command)
 app.add_typer(catalog_app, name="catalog")
 app.add_typer(rejects_app, name="rejects")
 app.add_typer(dedup_app, name="dedup")
+app.add_typer(invoices_app, name="invoices")
 app.add_typer(stack_app, name="stack")
 
 

@@ -10,10 +10,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import uvicorn
 from fastapi import FastAPI, Response
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from metering.errors import DependencyDown, SettingsInvalid, TransientError
 from metering.metrics import WorkerMetrics
@@ -38,6 +39,11 @@ class Health:
     is_flowing: bool = False
     kafka_answers: bool = True
     kafka_asked_s: float | None = None
+
+    @property
+    def registry(self) -> CollectorRegistry:
+        """Where its metrics are."""
+        return self.metrics.registry
 
     def beat(self, partitions: int) -> None:
         """The flow made a turn while holding so many partitions."""
@@ -111,13 +117,30 @@ class Health:
         return found
 
 
-def health_app(health: Health) -> FastAPI:
+class Reporting(Protocol):
+    """A process that says of itself what the pages show."""
+
+    @property
+    def registry(self) -> CollectorRegistry:
+        """Its metrics."""
+        ...
+
+    def faults(self) -> list[str]:
+        """Why it is not healthy; empty when it is."""
+        ...
+
+    def obstacles(self) -> list[str]:
+        """Why it does not do its work now; empty when it does."""
+        ...
+
+
+def health_app(health: Reporting) -> FastAPI:
     """The three pages."""
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
 
     @app.get("/metrics")
     def metrics() -> Response:
-        return Response(generate_latest(health.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+        return Response(generate_latest(health.registry), media_type=CONTENT_TYPE_LATEST)
 
     @app.get("/healthz")
     def healthz() -> Response:
@@ -133,7 +156,7 @@ def health_app(health: Health) -> FastAPI:
 class HealthServer:
     """Serves the pages from a thread of its own; `port` is the one really bound."""
 
-    def __init__(self, health: Health, host: str, port: int) -> None:
+    def __init__(self, health: Reporting, host: str, port: int) -> None:
         """Bind and start. Raises `SettingsInvalid` when the address cannot be bound."""
         config = uvicorn.Config(
             health_app(health), host=host, port=port, log_level="warning", access_log=False

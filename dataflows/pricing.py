@@ -16,7 +16,8 @@ from rating_engine.billing_period import BillingCalendar, BillingPeriod
 from rating_engine.combine import LEVELS
 from rating_engine.price_book.book import PriceBook, PricedSpan
 from rating_engine.proration import Share
-from rating_engine.split import Segment, SplitRater
+from rating_engine.split import Segment, SplitRater, carries_over
+from rating_engine.stored_rows import BilledPeriod
 from rating_engine.terms import ChargeTerms, of_part
 
 _SECOND_US = 1_000_000
@@ -70,18 +71,6 @@ class Chain(NamedTuple):
         at = next(at for at, part in enumerate(self.parts) if part.start == start)
         carries_s = 0 if self.segments[at].prorate_allowance else start - self.parts[0].start
         return self.prices[at], self.rater("{}").rater_of(at).terms, carries_s
-
-
-class BilledPeriod(NamedTuple):
-    """A billing period in which a customer with a subscription used something.
-
-    `spans` may be those of another customer with the same plan: `subscription` is this one's last.
-    """
-
-    customer_id: str
-    period: BillingPeriod
-    spans: tuple[PricedSpan, ...]
-    subscription: str
 
 
 class _MeterParts(NamedTuple):
@@ -197,7 +186,7 @@ class Pricing:
                 for span, _, _ in stretch
             ]  # fmt: skip
             rater = SplitRater(segments, period.length_us, aggregation=self._aggregation(meter))
-            is_chained = _carries(rater, self._aggregation(meter))
+            is_chained = carries_over(rater)
             own: list[Part] = []
             named: list[Price] = []
             for at, segment in enumerate(rater.merged):
@@ -254,14 +243,3 @@ def _price(priced: PricedSpan, charges: Mapping[str, ChargeTerms]) -> Price:
     assert priced.version is not None, "only what has a version is charged"
     version = priced.version
     return Price(version.plan, version.version, priced.span.plan.currency.code, charges)
-
-
-def _carries(rater: SplitRater, aggregation: Aggregation) -> bool:
-    """Whether what an earlier part used can change what a later one costs."""
-    if aggregation in LEVELS:
-        return False
-    covered = [rater.rater_of(part).terms.covered for part in range(len(rater.merged))]
-    return any(
-        not segment.prorate_allowance and covered[at] and any(covered[:at])
-        for at, segment in enumerate(rater.merged)
-    )

@@ -7,21 +7,23 @@ into the words of compiled code.
 """
 
 import json
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from dataflows.card_rows import NewCard, card_table, period_table
 from dataflows.chains import Chains, Figures
 from dataflows.ledger_table import Folded, Series, UnitTable
 from dataflows.pricing import CHAINED, KEPT_MAX, Chain, Price, Pricing
 from dataflows.rate_cards import CardTable
-from dataflows.rating_columns import add_rows, numbers_of, rate_rows, words_of
+from dataflows.rating_columns import add_rows, numbers_of, rate_rows
+from metering.decimals import words_of
 from metering.totals import UnitKey
 from rating_engine.price_book.book import PriceBook
 from rating_engine.rate_card import CardLabel, RateCard, rate_card
+from rating_engine.stored_rows import NewCard, card_table, period_table
 from rating_engine.terms import ChargeTerms
 
 _CARDS_FIRST = 64
@@ -120,7 +122,7 @@ class Rating:
     def take_new(self) -> tuple[pa.Table | None, pa.Table | None]:
         """Rows of `rate_cards` and `billing_periods` that came up since this was last asked."""
         new, self._new = self._new, []
-        return card_table(new), period_table(self.pricing.take_billed())
+        return card_table(new), period_table(self.pricing.take_billed(), datetime.now(UTC))
 
     def _chained_card(self, key: UnitKey, series: Series) -> int:
         chain = self.pricing.chain(key.customer_id, key.meter, start=key.start)

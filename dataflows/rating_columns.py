@@ -1,7 +1,5 @@
 """Charges of the events of a batch, in compiled code; and words as whole numbers."""
 
-from collections.abc import Iterable
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,7 +7,7 @@ from dataflows.ledger_columns import RATED_WORDS, Units, Words
 from dataflows.rate_cards import rate_difference
 from metering.compiled import compiled
 
-_NARROW_BYTES, _WIDE_BYTES = 24, 32
+_NARROW_BYTES = 24
 
 
 @compiled
@@ -72,12 +70,6 @@ def add_rows(
             words[3 + word] = overage[row, word]
             words[6 + word] = charge[row, word]
         _add(charges, RATED_WORDS * np.int64(cells[row]), words)
-
-
-def words_of(numbers: Iterable[int]) -> Words:
-    """Four words for each, the low one first, two's complement."""
-    data = b"".join(number.to_bytes(_WIDE_BYTES, "little", signed=True) for number in numbers)
-    return np.frombuffer(data, np.uint64).reshape(-1, 4)
 
 
 def numbers_of(words: Words) -> list[int]:

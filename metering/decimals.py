@@ -1,6 +1,6 @@
 """Whole numbers of 10^-12 units to and from Arrow decimals, exactly and mostly without a loop."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,11 +9,24 @@ from numpy.typing import NDArray
 
 from metering.batch import QUANTITY_SCALE
 
+_WIDE_BYTES = 32
+
 
 def decimal256_of_words(words: NDArray[np.uint64], *, scale: int = QUANTITY_SCALE) -> pa.Array:
     """Decimal(76, `scale`) column of n x 4 words, the low one first, two's complement."""
     kind = pa.decimal256(76, scale)
     return pa.Array.from_buffers(kind, len(words), [None, pa.py_buffer(words)])
+
+
+def decimal256_of(values: Sequence[int], *, scale: int = QUANTITY_SCALE) -> pa.Array:
+    """Decimal(76, `scale`) column of whole numbers of its last digit."""
+    return decimal256_of_words(words_of(values), scale=scale)
+
+
+def words_of(numbers: Iterable[int]) -> NDArray[np.uint64]:
+    """Four words for each, the low one first, two's complement."""
+    data = b"".join(number.to_bytes(_WIDE_BYTES, "little", signed=True) for number in numbers)
+    return np.frombuffer(data, np.uint64).reshape(-1, 4)
 
 
 def widened(words: NDArray[np.uint64]) -> NDArray[np.uint64]:

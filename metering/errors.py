@@ -6,6 +6,7 @@
     |  +- AssignmentLost         another worker holds the partition now: drop what is in flight
     |  +- DedupMemoryLost        Redis is not the memory that was adopted: rebuild, then go on
     |  +- ClaimsForgotten        two generations passed since this worker's first claim: start anew
+    |  +- PeriodIncomplete       usage of a period that is to be closed may still be on its way
     +- PermanentError            a person has to act
        +- SettingsInvalid        settings or catalog are wrong; every fault is listed
        +- OffsetsNotThere        the log does not hold the offset to resume from
@@ -54,6 +55,10 @@ class ClaimsForgotten(TransientError):
 
     Claims of that age are forgotten, and some of this worker's may not be in raw history yet.
     """
+
+
+class PeriodIncomplete(TransientError):
+    """A billing period is to be closed, and its totals are not complete yet."""
 
 
 class PermanentError(MeterlineError):

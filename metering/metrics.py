@@ -1,4 +1,4 @@
-"""Every metric of a worker: name, unit, labels, meaning; declared here and nowhere else."""
+"""Every metric: name, unit, labels, meaning; declared here and nowhere else."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -71,5 +71,44 @@ class WorkerMetrics:
             "meterline_stage_seconds_total",
             "Time that the dataflow's thread spent in a stage; claims and flush run beside it",
             ["stage"],
+            registry=self.registry,
+        )
+
+
+class StewardMetrics:
+    """The metrics of a steward, in a registry of their own. Counters restart with the process."""
+
+    def __init__(self) -> None:
+        """All at zero."""
+        self.registry = CollectorRegistry()
+        self.job_runs = Counter(
+            "meterline_steward_job_runs_total",
+            "Runs of a job of the steward by how they ended: done, failed",
+            ["job", "outcome"],
+            registry=self.registry,
+        )
+        self.job_failing = Gauge(
+            "meterline_steward_job_failing",
+            "1 while the last run of a job failed; it is tried again with growing delays",
+            ["job"],
+            registry=self.registry,
+        )
+        self.job_done = Gauge(
+            "meterline_steward_job_done_timestamp_seconds",
+            "Moment (Unix seconds) at which a job ended well last",
+            ["job"],
+            registry=self.registry,
+        )
+        self.job_seconds = Histogram(
+            "meterline_steward_job_seconds", "Time of one run of a job", ["job"],
+            buckets=(0.1, 1, 5, 15, 60, 300, 900, 3600), registry=self.registry,
+        )  # fmt: skip
+        self.adjustments = Counter(
+            "meterline_adjustments_total", "Adjustments for late usage that the steward posted",
+            registry=self.registry,
+        )  # fmt: skip
+        self.adjustments_refused = Gauge(
+            "meterline_adjustments_refused_customers",
+            "Customers with late usage who would be charged other prices than they were billed by",
             registry=self.registry,
         )

@@ -106,6 +106,12 @@ class Settings(BaseSettings):
     #: (customer, meter, group, period) units that the ledger keeps; more are read again.
     ledger_units_max: int = Field(1_200_000, ge=1000)
 
+    #: How long after its end, by the watermark, a billing period may be closed.
+    close_grace: Duration = timedelta(hours=1)
+    #: How often the steward looks for late usage, and over how many closed months.
+    steward_every: Duration = timedelta(minutes=15)
+    steward_months: int = Field(3, ge=1, le=60)
+
     #: Where `/metrics`, `/healthz` and `/readyz` are served; port 0 picks a free one.
     http_host: str = "127.0.0.1"
     http_port: int = Field(9464, ge=0, le=65535)

@@ -7,7 +7,7 @@ cent, not nearly.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import reduce
 from itertools import groupby, pairwise
@@ -17,7 +17,7 @@ from metering.catalog import Aggregation
 from rating_engine.combine import Quantity
 from rating_engine.exact import whole
 from rating_engine.money import CurrencyMismatch, Money, rounded
-from rating_engine.period_rater import GroupKey, PeriodRater, Span
+from rating_engine.period_rater import GroupKey, PeriodRater, RatedPart, Span
 from rating_engine.proration import Share
 from rating_engine.rater import CommitUse, Rated
 
@@ -34,8 +34,8 @@ class LineKind(StrEnum):
 class Line:
     """One line: `exact` (10^-24 of the currency's unit) before rounding, `amount` after it.
 
-    `spans` are the first and the last span that it is for (positions, both inclusive). `rated` and
-    `commit_use` belong to charges.
+    `spans` are the first and the last span that it is for (positions, both inclusive). `rated`,
+    `commit_use` and `part` (what rated it; not compared) belong to charges.
     """
 
     kind: LineKind
@@ -46,6 +46,7 @@ class Line:
     group: GroupKey = ()
     rated: Rated | None = None
     commit_use: CommitUse | None = None
+    part: RatedPart | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +150,7 @@ def _charge_lines(
             group=group,
             rated=part.rated,
             commit_use=part.rater.commit_use(part.rated.quantity, part.used_before),
+            part=part,
         )
         for part in rater.rate(quantities)
         if part.rated.quantity or part.rated.charge

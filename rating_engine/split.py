@@ -51,7 +51,7 @@ class SplitRater:
     an early part may raise the charge of a later one; its charge holds both.
     """
 
-    __slots__ = ("_aggregation", "_carried", "_raters", "merged", "part_of")
+    __slots__ = ("_aggregation", "_raters", "carried", "merged", "part_of")
 
     def __init__(
         self,
@@ -64,7 +64,8 @@ class SplitRater:
         """`segments` follow each other without a gap; `period` is its length in microseconds.
 
         Where a subscription begins or ends within the period, so do they. `aggregation` is the
-        meter's. `part_of` says which part each segment belongs to. Raises `ValueError` for a gap,
+        meter's. `part_of` says which part each segment belongs to, `carried` of each part whether
+        earlier ones have used from its allowance. Raises `ValueError` for a gap,
         an overlap or none at all.
         """
         if not segments or any(low.end != high.start for low, high in pairwise(segments)):
@@ -97,7 +98,7 @@ class SplitRater:
             for part in self.merged
         ]
         self._aggregation = aggregation
-        self._carried = [not (part.prorate_allowance or is_level) for part in self.merged]
+        self.carried = [not (part.prorate_allowance or is_level) for part in self.merged]
 
     def rate(self, quantities: Sequence[Quantity]) -> tuple[Rated, ...]:
         """Rate each part; `quantities` (10^-12 units) are those of the segments, in their order.
@@ -110,7 +111,7 @@ class SplitRater:
         values = [combined(each, self._aggregation) or 0 for each in own]
         rated = []
         used = 0
-        for rater, value, carries in zip(self._raters, values, self._carried, strict=True):
+        for rater, value, carries in zip(self._raters, values, self.carried, strict=True):
             each = rater.rate(value, used if carries else 0)
             used += each.included
             rated.append(each)
@@ -131,7 +132,15 @@ class SplitRater:
 
     def used_before(self, rated: Sequence[Rated], part: int) -> int:
         """Included units (10^-12) of earlier parts that count against those of `part`."""
-        return sum(each.included for each in rated[:part]) if self._carried[part] else 0
+        return sum(each.included for each in rated[:part]) if self.carried[part] else 0
+
+
+def carries_over(rater: SplitRater) -> bool:
+    """Whether what an earlier part used can change what a later one costs."""
+    covered = [rater.rater_of(part).terms.covered for part in range(len(rater.merged))]
+    return any(
+        rater.carried[at] and covered[at] and any(covered[:at]) for at in range(len(rater.merged))
+    )
 
 
 def _sum(rated: Sequence[Rated]) -> Rated:

@@ -89,8 +89,7 @@ class CatalogStore:
            the row of
         3  the load.
         """
-        if audit:
-            insert_arrow(self._client, "audit_log", _table(audit, _AUDIT))
+        append_audit(self._client, audit)
         if versions:
             rows = [
                 (
@@ -102,6 +101,17 @@ class CatalogStore:
             ]  # fmt: skip
             insert_arrow(self._client, "plan_versions", _table(rows, _VERSIONS))
         insert_arrow(self._client, "catalog_loads", _table([load], _LOADS))
+
+
+def append_audit(client: Client, entries: Sequence[AuditEntry]) -> None:
+    """Add to the audit log. Raises `DependencyDown`."""
+    if entries:
+        insert_arrow(client, "audit_log", _table(entries, _AUDIT))
+
+
+def audit_moment(moment_us: int) -> datetime:
+    """Unix microseconds UTC as an entry has them."""
+    return _EPOCH + timedelta(microseconds=moment_us)
 
 
 def _table(rows: Sequence[tuple[object, ...]], schema: pa.Schema) -> pa.Table:

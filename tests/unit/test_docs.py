@@ -16,7 +16,7 @@ import pytest
 import typer
 
 from cli.main import app
-from metering.metrics import WorkerMetrics
+from metering.metrics import StewardMetrics, WorkerMetrics
 from metering.settings import Settings
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -206,7 +206,8 @@ def _bounds(found: dict[str, Any]) -> str:
 def declared_metrics() -> list[tuple[str, str, str, str]]:
     """Name, kind, labels and meaning of every metric, in order."""
     found = []
-    for each in vars(WorkerMetrics()).values():
+    declared = [*vars(WorkerMetrics()).values(), *vars(StewardMetrics()).values()]
+    for each in declared:
         if isinstance(each, prometheus_client.CollectorRegistry):
             continue
         name = each._name + ("_total" if each._type == "counter" else "")
@@ -339,7 +340,7 @@ def test_the_page_of_metrics_is_what_the_code_declares() -> None:
 
 
 def test_every_metric_is_set_but_those_of_which_the_page_says_otherwise() -> None:
-    names = {name for name in vars(WorkerMetrics()) if name != "registry"}
+    names = {*vars(WorkerMetrics()), *vars(StewardMetrics())} - {"registry"}
     assert names - used(names, r"metrics\.{name}\b") == METRICS_NOT_SET
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from unittest.mock import MagicMock
 
@@ -10,7 +11,6 @@ import pyarrow as pa
 from catalogs import microseconds
 from test_rated_stream import Store
 
-from dataflows.card_rows import period_table
 from dataflows.catalog_watch import rating_of
 from dataflows.ledger import Ledger, LedgerPlan
 from dataflows.pricing import Pricing
@@ -22,6 +22,7 @@ from metering.settings import load_settings
 from metering.value_identity import value_identity
 from rating_engine.price_book.book import PriceBook
 from rating_engine.price_book.load import load_price_book
+from rating_engine.stored_rows import period_table
 from sinks.dedup_rebuild import _Restorer
 
 METERS = """
@@ -138,7 +139,7 @@ def test_a_billing_period_names_its_own_customers_subscription(tmp_path: Path) -
     pricing = Pricing(_book(tmp_path))
     for customer in ("c0", "c1", "c2"):
         pricing.part_at(customer, microseconds("2026-04-03") // 1_000_000)
-    found = period_table(pricing.take_billed())
+    found = period_table(pricing.take_billed(), datetime.now(UTC))
     assert found is not None
     assert found.column("subscription").to_pylist() == ["s0", "s1", "s2"]
 

@@ -33,6 +33,8 @@ LONG_LINES: dict[str, int] = {
 }
 #: Functions with more than `PARAMETERS_MAX` parameters: constructors and commands.
 MANY_PARAMETERS: dict[str, int] = {
+    "cli/adjust.py adjust_command": 1,
+    "cli/close.py close_command": 1,
     "cli/explain.py explain_command": 1,
     "cli/preview.py preview_command": 1,
     "cli/rejects.py replay_command": 1,

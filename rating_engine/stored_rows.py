@@ -1,17 +1,17 @@
 """Rows of `rate_cards` and `billing_periods`, which rated rows name."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dataflows.pricing import BilledPeriod
-from dataflows.rating_columns import words_of
 from metering.batch import CHARGE_SCALE, QUANTITY_SCALE
-from metering.decimals import decimal256_of_words
+from metering.decimals import decimal256_of
+from rating_engine.billing_period import BillingPeriod
+from rating_engine.price_book.book import PricedSpan
 from rating_engine.proration import Share
 from rating_engine.rate_card import CardLabel, RateCard
 
@@ -26,6 +26,18 @@ class NewCard(NamedTuple):
     card: RateCard
 
 
+class BilledPeriod(NamedTuple):
+    """A billing period in which a customer with a subscription used something.
+
+    `spans` may be those of another customer with the same plan: `subscription` is this one's last.
+    """
+
+    customer_id: str
+    period: BillingPeriod
+    spans: tuple[PricedSpan, ...]
+    subscription: str
+
+
 def card_table(found: Sequence[NewCard]) -> pa.Table | None:
     """Rows of `rate_cards`, or None when there are none."""
     if not found:
@@ -37,10 +49,10 @@ def card_table(found: Sequence[NewCard]) -> pa.Table | None:
     ends = pa.array(np.cumsum([0, *(len(card.rows) for card in cards)]), pa.int32())
 
     def lists(values: list[int], scale: int) -> pa.Array:
-        return pa.ListArray.from_arrays(ends, _decimals(values, scale))
+        return pa.ListArray.from_arrays(ends, decimal256_of(values, scale=scale))
 
     no_cap = pa.array([card.cap is None for card in cards])
-    cap = _decimals([card.cap or 0 for card in cards], CHARGE_SCALE)
+    cap = decimal256_of([card.cap or 0 for card in cards], scale=CHARGE_SCALE)
     return pa.table(
         {
             "card": pa.array([each.number for each in found], pa.uint64()),
@@ -50,12 +62,14 @@ def card_table(found: Sequence[NewCard]) -> pa.Table | None:
             "group": pa.array([label.group for label in labels], pa.string()),
             "currency": pa.array([label.currency for label in labels], pa.string()),
             "carries_s": pa.array([label.carries_s for label in labels], pa.uint32()),
-            "covered": _decimals([card.covered for card in cards], QUANTITY_SCALE),
-            "bucket_units": _decimals([card.bucket_units for card in cards], QUANTITY_SCALE),
-            "base_fee": _decimals([card.base_fee for card in cards], CHARGE_SCALE),
-            "minimum": _decimals([card.minimum for card in cards], CHARGE_SCALE),
+            "covered": decimal256_of([card.covered for card in cards], scale=QUANTITY_SCALE),
+            "bucket_units": decimal256_of(
+                [card.bucket_units for card in cards], scale=QUANTITY_SCALE
+            ),
+            "base_fee": decimal256_of([card.base_fee for card in cards], scale=CHARGE_SCALE),
+            "minimum": decimal256_of([card.minimum for card in cards], scale=CHARGE_SCALE),
             "cap": pc.if_else(no_cap, pa.scalar(None, cap.type), cap),
-            "at_zero": _decimals([card.at_zero for card in cards], CHARGE_SCALE),
+            "at_zero": decimal256_of([card.at_zero for card in cards], scale=CHARGE_SCALE),
             "due_from": pa.array([share.start for share in shares], pa.uint64()),
             "due_until": pa.array([share.end for share in shares], pa.uint64()),
             "due_of": pa.array([share.period for share in shares], pa.uint64()),
@@ -68,7 +82,7 @@ def card_table(found: Sequence[NewCard]) -> pa.Table | None:
     )
 
 
-def period_table(found: Sequence[BilledPeriod]) -> pa.Table | None:
+def period_table(found: Sequence[BilledPeriod], updated_at: datetime) -> pa.Table | None:
     """Rows of `billing_periods`, or None when there are none."""
     if not found:
         return None
@@ -87,7 +101,7 @@ def period_table(found: Sequence[BilledPeriod]) -> pa.Table | None:
             "currency": pa.array([plan.currency.code for plan in terms], pa.string()),
             "minor_digits": pa.array([plan.currency.minor_digits for plan in terms], pa.uint8()),
             "rounding": pa.array([str(plan.rounding) for plan in terms], pa.string()),
-            "updated_at": pa.array([datetime.now(UTC)] * len(found), pa.timestamp("us", tz="UTC")),
+            "updated_at": pa.array([updated_at] * len(found), pa.timestamp("us", tz="UTC")),
             "base_fee": _shares(found, "base_fee"),
             "commit": _shares(found, "commit"),
         }
@@ -96,7 +110,7 @@ def period_table(found: Sequence[BilledPeriod]) -> pa.Table | None:
 
 def _shares(found: Sequence[BilledPeriod], name: str) -> pa.Array:
     """What is due of an amount of the plan in each period, by elapsed time."""
-    return _decimals(
+    return decimal256_of(
         [
             sum(
                 Share(span.start, span.end, each.period.length_us).of(getattr(span.plan, name))
@@ -104,9 +118,5 @@ def _shares(found: Sequence[BilledPeriod], name: str) -> pa.Array:
             )
             for each in found
         ],
-        CHARGE_SCALE,
+        scale=CHARGE_SCALE,
     )
-
-
-def _decimals(values: Sequence[int], scale: int) -> pa.Array:
-    return decimal256_of_words(words_of(values), scale=scale)

@@ -1,0 +1,229 @@
+"""For customers with an invoice: what is due at a new cut less what was billed so far."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from clickhouse_connect.driver.client import Client
+
+from billing.adjusting import (
+    AdjustmentLine,
+    BilledSoFar,
+    adjustment_lines,
+    billed_so_far,
+    due_lines,
+    same_money,
+)
+from billing.bills import Biller, CustomerBill
+from billing.group_text import group_key
+from billing.invoice_lines import LineKey, LineMaker
+from billing.late_usage import ChangedEvent, LateUsage
+from billing.period_name import PeriodName
+from billing.usage import SpanBorders, SpanUsage, borders_of
+from rating_engine.billing_period import BillingPeriod
+from rating_engine.period_rater import GroupKey
+from rating_engine.price_book.book import PriceBook
+from rating_engine.stored_rows import NewCard
+from sinks.adjustment_rows import AdjustmentLineRow
+from sinks.billing_runs import RawState, RunStore
+from sinks.invoice_rows import InvoiceLineRow, InvoiceRow
+from sinks.invoice_store import InvoiceStore
+
+_SECOND_US = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerDifference:
+    """What is to be posted for a customer; no lines where nothing is.
+
+    `is_refused`: the price book charges other than what was billed for the usage that was billed,
+    so that the difference would not be one of usage. `events` are by line.
+    """
+
+    invoice: InvoiceRow
+    period: BillingPeriod
+    lines: tuple[AdjustmentLine, ...] = ()
+    events: Mapping[LineKey, Sequence[ChangedEvent]] = field(default_factory=dict)
+    is_refused: bool = False
+
+    @property
+    def customer_id(self) -> str:
+        """Whose."""
+        return self.invoice.customer_id
+
+    @property
+    def total(self) -> int:
+        """The sum of the lines (10^-4 of the currency's unit)."""
+        return sum(line.amount for line in self.lines)
+
+
+class LateDifferences:
+    """Works differences out, under one price book."""
+
+    def __init__(self, client: Client, book: PriceBook, *, store: InvoiceStore) -> None:
+        """Reads through `client`, whose database is the deployment's."""
+        self._store = store
+        self._runs = RunStore(client)
+        self._usage = LateUsage(client)
+        self._biller = Biller(client, book)
+        self._maker = LineMaker(book.catalog.meters)
+
+    def differences(
+        self, periods: Sequence[tuple[str, int]], name: PeriodName, *, state: RawState
+    ) -> list[CustomerDifference]:
+        """Of those with late usage, what is due at `state` less what was billed.
+
+        `periods` are invoiced ones that `name` means. Raises `DependencyDown`.
+        """
+        found: list[CustomerDifference] = []
+        for old, customers in self._by_last_state(periods):
+            wanted = self._borders(customers, name)
+            touched = self._usage.touched(wanted, old)
+            found += self._unpriced(customers, wanted, old=old)
+            if touched:
+                few = [each for each in wanted if each.customer_id in touched]
+                found += self._differences(few, name, states=(old, state))
+        return found
+
+    def take_new_cards(self) -> list[NewCard]:
+        """Rate cards that the lines name and that were not taken before."""
+        return self._maker.take_new()
+
+    def _by_last_state(
+        self, periods: Sequence[tuple[str, int]]
+    ) -> list[tuple[RawState, list[InvoiceRow]]]:
+        """Invoices by the state of raw history that they were billed by last."""
+        invoices = {each.customer_id: each for each in self._store.invoices(periods)}
+        newest = {each.customer_id: [each.run_id] for each in invoices.values()}
+        for each in self._store.adjustments(periods):  # in order of time
+            newest[each.customer_id].append(each.run_id)
+        runs = self._runs.by_id(sorted({run_id for ids in newest.values() for run_id in ids}))
+        found: dict[str, tuple[RawState, list[InvoiceRow]]] = {}
+        for customer_id, ids in newest.items():
+            last = next(runs[run_id] for run_id in reversed(ids) if run_id in runs)
+            found.setdefault(last.run_id, (last.state, []))[1].append(invoices[customer_id])
+        return list(found.values())
+
+    def _borders(self, invoices: Sequence[InvoiceRow], name: PeriodName) -> list[SpanBorders]:
+        priced = self._biller.priced([each.customer_id for each in invoices], name)
+        return [
+            borders_of(customer_id, period, spans=spans)
+            for customer_id, (period, spans) in priced.items()
+        ]
+
+    def _unpriced(
+        self, invoices: Sequence[InvoiceRow], wanted: Sequence[SpanBorders], *, old: RawState
+    ) -> list[CustomerDifference]:
+        """Late usage of customers whose invoiced period nothing prices any more: refused."""
+        known = {each.customer_id for each in wanted}
+        whole = {
+            each.customer_id: BillingPeriod(each.period_start, each.period_end)
+            for each in invoices
+            if each.customer_id not in known
+        }
+        touched = self._usage.touched(
+            [
+                SpanBorders(customer_id, (period.start * _SECOND_US, period.end * _SECOND_US))
+                for customer_id, period in whole.items()
+            ],
+            old,
+        )
+        return [
+            CustomerDifference(each, whole[each.customer_id], is_refused=True)
+            for each in invoices
+            if each.customer_id in touched
+        ]
+
+    def _differences(
+        self, wanted: Sequence[SpanBorders], name: PeriodName, *, states: tuple[RawState, RawState]
+    ) -> list[CustomerDifference]:
+        old, new = states
+        customers = [each.customer_id for each in wanted]
+        bills = self._biller.chunk_at(customers, name, state=new)
+        events: dict[str, list[ChangedEvent]] = {}
+        for event in self._usage.between(wanted, old, new=new):
+            events.setdefault(event.customer_id, []).append(event)
+        periods = [(each.customer_id, each.period.start) for each in bills]
+        billed = self._billed(periods)
+        return [
+            self._difference(
+                each,
+                billed=billed[each.customer_id],
+                events=events.get(each.customer_id, []),
+            )
+            for each in bills
+        ]
+
+    def _difference(
+        self,
+        found: CustomerBill,
+        *,
+        billed: tuple[InvoiceRow, BilledSoFar],
+        events: Sequence[ChangedEvent],
+    ) -> CustomerDifference:
+        invoice, so_far = billed
+        nothing = CustomerDifference(invoice, found.period)
+        usage = billed_usage(so_far, found)
+        if usage is None:
+            return replace(nothing, is_refused=True)
+        again = self._maker.lines(self._biller.rebill(found, usage), {})
+        if not same_money(so_far, due_lines(again)):
+            return replace(nothing, is_refused=True)
+        due = self._maker.lines(found, found.evidence)
+        by_line = _by_line(events, {*so_far.lines, *(line.key for line in due)})
+        lines = tuple(adjustment_lines(so_far, due, touched=by_line.keys()))
+        return replace(nothing, lines=lines, events=by_line)
+
+    def _billed(
+        self, periods: Sequence[tuple[str, int]]
+    ) -> dict[str, tuple[InvoiceRow, BilledSoFar]]:
+        issued: dict[str, list[InvoiceLineRow]] = {}
+        for line in self._store.lines(periods):
+            issued.setdefault(line.customer_id, []).append(line)
+        adjusted: dict[str, list[AdjustmentLineRow]] = {}
+        for each in self._store.adjustment_lines(periods):
+            adjusted.setdefault(each.customer_id, []).append(each)
+        return {
+            invoice.customer_id: (
+                invoice,
+                billed_so_far(
+                    issued.get(invoice.customer_id, []), adjusted.get(invoice.customer_id, [])
+                ),
+            )
+            for invoice in self._store.invoices(periods)
+        }
+
+
+def billed_usage(billed: BilledSoFar, found: CustomerBill) -> SpanUsage | None:
+    """The usage that was billed, as the spans of `found` have it; None where parts differ.
+
+    A part's quantity stands in its first span: for what is rated as one that is the same.
+    """
+    start = found.period.start
+    spans = {start + each.span.start // _SECOND_US: at for at, each in enumerate(found.spans)}
+    usage: SpanUsage = {}
+    for key, line in billed.lines.items():
+        if not key.meter:
+            continue
+        at = spans.get(key.part_start)
+        if at is None:
+            return None
+        quantities = usage.setdefault((key.meter, group_key(key.group)), [None] * len(found.spans))
+        quantities[at] = line.quantity
+    return usage
+
+
+def _by_line(
+    events: Sequence[ChangedEvent], keys: Collection[LineKey]
+) -> dict[LineKey, list[ChangedEvent]]:
+    """Events by the line that they are in; those that nothing charges are in none."""
+    parts: dict[tuple[str, GroupKey], list[LineKey]] = {}
+    for key in keys:
+        if key.meter:
+            parts.setdefault((key.meter, group_key(key.group)), []).append(key)
+    found: dict[LineKey, list[ChangedEvent]] = {}
+    for event in events:
+        second = event.occurred_us // _SECOND_US
+        for key in parts.get((event.meter, event.group), ()):
+            if key.part_start <= second < key.part_end:
+                found.setdefault(key, []).append(event)
+    return found
