@@ -5,6 +5,7 @@ because a driver that goes through float or a narrow decimal context would hide 
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import clickhouse_connect
 from clickhouse_connect.driver.client import Client
 
+from loadtest.bills import Invoice
 from loadtest.outcome import Outcome, Total, TotalKey
 from loadtest.prices import Charge, ChargeKey
 
@@ -77,6 +79,22 @@ class ClickHouse:
             ChargeKey(customer, meter, group, int(period)): Charge(*map(Fraction, amounts))
             for customer, meter, group, period, *amounts in rows
         }
+
+    def invoiced(self, month_start: datetime) -> dict[str, Invoice]:
+        """Issued invoices of the billing period that begins then, by customer."""
+        return self._money("invoices", month_start)
+
+    def adjusted(self, month_start: datetime) -> dict[str, Invoice]:
+        """What was posted in addition since, by customer."""
+        return self._money("adjustments", month_start)
+
+    def _money(self, table: str, month_start: datetime) -> dict[str, Invoice]:
+        rows = self._rows(
+            f"SELECT customer_id, any(currency), toString(sum(total) * 100) FROM {table} FINAL"
+            f" WHERE toUnixTimestamp(period_start) = {int(month_start.timestamp())}"
+            " GROUP BY customer_id"
+        )
+        return {str(name): Invoice(code, int(Decimal(cents))) for name, code, cents in rows}
 
     def _totals(self) -> dict[TotalKey, Total]:
         rows = self._rows(

@@ -19,8 +19,16 @@ from rich.console import Console
 
 from loadtest.catalog import write_catalog
 from loadtest.clickhouse import ClickHouse, database_of
+from loadtest.closing import MonthEnd
+from loadtest.last_month import LastMonth, month_before
 from loadtest.meterline import CommandFailed, Meterline
-from loadtest.oracle import await_accounted, compare_charges, differences_table, settle
+from loadtest.oracle import (
+    Difference,
+    await_accounted,
+    compare_charges,
+    differences_table,
+    settle,
+)
 from loadtest.plan import Message, Plan
 from loadtest.population import Population
 from loadtest.prices import Charge, ChargeKey, expected_charges, write_prices
@@ -36,6 +44,8 @@ _WORKERS = 2
 _ASSIGNED_S = 60.0
 _ACCOUNTED_S = 300.0
 _SETTLED_S = 20.0
+#: Of the month that is invoiced: customers with usage, events before the invoices, and after.
+_MONTH_CUSTOMERS, _MONTH_EVENTS, _LATE_EVENTS = 150, 3_000, 150
 
 _out = Console()
 _progress = Console(stderr=True)
@@ -143,6 +153,13 @@ def run(demo: Demo) -> bool:
     for month in sorted({_month(key) for key in charges}):
         _say(demo.meterline.run("charges", "--period", month).strip())
     _show_charges(demo, charges)
+    earliest = min(key.window_start for key in expected.totals)
+    differences = _month_end(demo, population, changed_at=changed_at, earliest=earliest)
+    if differences:
+        _out.print(differences_table(differences))
+        _say(f"DEMO FAILED seed={demo.seed} differences={len(differences)}")
+        return False
+    demo.meterline.run("verify")
     _say(summary_line("DEMO OK", expected, time.monotonic() - started))
     return True
 
@@ -159,6 +176,28 @@ def _show_charges(demo: Demo, charges: Mapping[ChargeKey, Charge]) -> None:
     ]  # fmt: skip
     _say(f"$ meterline {' '.join(asked)}")
     _say(demo.meterline.run(*asked))
+
+
+def _month_end(
+    demo: Demo, population: Population, *, changed_at: datetime, earliest: int
+) -> list[Difference]:
+    """Invoice, adjust and reconcile a month that ended before the load's `earliest` window."""
+    month = month_before(datetime.fromtimestamp(earliest, UTC))
+    load = LastMonth(
+        demo.seed, population, month=month, partitions=demo.plan.partitions,
+        customers=_MONTH_CUSTOMERS,
+    )  # fmt: skip
+    act = MonthEnd(
+        demo.meterline, demo.clickhouse, demo.addresses["KAFKA_BOOTSTRAP_SERVERS"],
+        events_topic(demo.namespace), population.names, changed_at, load, _say,
+    )  # fmt: skip
+    with Workers(demo.meterline, demo.catalog) as workers:
+        workers.start()
+        differences = act.run(
+            events=_MONTH_EVENTS, late=_LATE_EVENTS, folder=demo.folder, seed=demo.seed
+        )
+        workers.stop()
+    return differences
 
 
 def _month(key: ChargeKey) -> str:

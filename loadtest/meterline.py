@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,8 +21,11 @@ class Meterline:
     folder: Path
     environment: Mapping[str, str]
 
-    def run(self, *arguments: str, timeout_s: float = 180) -> str:
-        """Run to the end; returns what it printed. Raises `CommandFailed`."""
+    def run(self, *arguments: str, timeout_s: float = 180, expected: Sequence[int] = (0,)) -> str:
+        """Run to the end; returns what it printed.
+
+        Raises `CommandFailed` unless its exit code is one of `expected`.
+        """
         found = subprocess.run(
             [*_command(), *arguments],
             env={**os.environ, **self.environment},
@@ -33,7 +36,7 @@ class Meterline:
             check=False,
         )
         (self.folder / f"{'-'.join(arguments[:2])}.log").write_text(found.stdout)
-        if found.returncode:
+        if found.returncode not in expected:
             shown = " ".join(("meterline", *arguments))
             msg = f"`{shown}` ended with {found.returncode}:\n{last_lines(found.stdout)}"
             raise CommandFailed(msg)
