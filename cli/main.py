@@ -19,8 +19,10 @@ from cli.doctor import doctor_command
 from cli.explain import explain_command
 from cli.migrate import migrate_command
 from cli.preview import preview_command
+from cli.reconcile import reconcile_command
 from cli.rejects import app as rejects_app
 from cli.rerate import rerate_command
+from cli.review import app as review_app
 from cli.rewind import rewind_command
 from cli.run import run_command
 from cli.verify import verify_command
@@ -45,9 +47,11 @@ app.command("preview")(preview_command)
 app.command("explain")(explain_command)
 app.command("charges")(charges_command)
 app.command("rerate")(rerate_command)
+app.command("reconcile")(reconcile_command)
 app.add_typer(catalog_app, name="catalog")
 app.add_typer(rejects_app, name="rejects")
 app.add_typer(dedup_app, name="dedup")
+app.add_typer(review_app, name="review")
 app.add_typer(stack_app, name="stack")
 
 

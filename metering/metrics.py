@@ -1,4 +1,4 @@
-"""Every metric of a worker: name, unit, labels, meaning; declared here and nowhere else."""
+"""Every metric: name, unit, labels, meaning; declared here and nowhere else."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -71,5 +71,36 @@ class WorkerMetrics:
             "meterline_stage_seconds_total",
             "Time that the dataflow's thread spent in a stage; claims and flush run beside it",
             ["stage"],
+            registry=self.registry,
+        )
+
+
+class ReconciliationMetrics:
+    """What the newest reconciliation found, in a registry of its own; labels are bounded."""
+
+    def __init__(self) -> None:
+        """All without a value, until a run is shown."""
+        self.registry = CollectorRegistry()
+        self.variance = Gauge(
+            "meterline_reconciliation_variance",
+            "Amount (in the currency) that the newest reconciliation found of a class and did not "
+            "tolerate, the sizes of all checks added up",
+            ["class", "currency"],
+            registry=self.registry,
+        )
+        self.findings = Gauge(
+            "meterline_reconciliation_findings",
+            "Findings of the newest reconciliation by class, tolerated ones as well",
+            ["class"],
+            registry=self.registry,
+        )
+        self.exit_code = Gauge(
+            "meterline_reconciliation_exit_code",
+            "0 where the newest reconciliation found nothing that it did not tolerate, else 1",
+            registry=self.registry,
+        )
+        self.finished = Gauge(
+            "meterline_reconciliation_finished_timestamp_seconds",
+            "Moment (Unix seconds) at which the newest reconciliation came to its end",
             registry=self.registry,
         )
