@@ -2,9 +2,10 @@
 
 Rows are many to one line where the billing system splits it. A step joins rows to lines that are
 one of a kind under its key; steps go from the closest key to the loosest, first over lines that
-no row has taken yet, then over all of them:
+no row has taken yet (of invoices, then of adjustments), then over all of them:
 
-    customer, meter, kind (and group, where the row says one)  + part of the period, price version
+    customer, meter, kind (and group, where the row says one)  + quantity and amount
+                                                               + part of the period, price version
 
 A row whose line id is unknown may join a line that was found by id only as its exact copy.
 """
@@ -25,6 +26,7 @@ _STEPS: tuple[tuple[str, ...], ...] = (
     ("price_version",),
     (),
 )
+_SAME = ("quantity", "amount")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +51,11 @@ def match(lines: pl.DataFrame, rows: pl.DataFrame, period: Period) -> Matched:
     skipped = rows.filter(pl.col(UNIT).is_null() & ~inside).height
     rows = rows.filter(pl.col(UNIT).is_not_null() | inside)
     rows = rows.with_columns(pl.col("period_start").alias("part_start"))
-    for keys in _STEPS:
-        taken = rows[UNIT].drop_nulls().unique()
-        rows = _step(lines.filter(~pl.col(UNIT).is_in(taken.implode())), rows, keys)
+    rows = _step(lines.filter(_untaken(rows)), rows, _SAME)
+    for is_adjustment in (False, True):
+        for keys in _STEPS:
+            own = lines.filter(pl.col("is_adjustment") == is_adjustment)
+            rows = _step(own.filter(_untaken(rows)), rows, keys)
     lines, rows = _pool(lines, rows)
     is_open = ~pl.col(UNIT).is_in(by_id.implode())
     for keys in _STEPS:
@@ -59,8 +63,13 @@ def match(lines: pl.DataFrame, rows: pl.DataFrame, period: Period) -> Matched:
         anonymous = rows.filter(pl.col("line_id") == "")
         rest = rows.filter(pl.col("line_id") != "")
         rows = pl.concat([_step(lines, anonymous, keys), rest])
-        rows = _step(lines, rows, (*keys, "quantity", "amount"))
+        rows = _step(lines, rows, (*keys, *_SAME))
     return Matched(lines, rows.sort("row"), skipped)
+
+
+def _untaken(rows: pl.DataFrame) -> pl.Expr:
+    """Lines that no row has been found to be about."""
+    return ~pl.col(UNIT).is_in(rows[UNIT].drop_nulls().unique().implode())
 
 
 def _inside(rows: pl.DataFrame, period: Period) -> pl.Expr:
@@ -102,10 +111,9 @@ def _pool(lines: pl.DataFrame, rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.Dat
     waiting = rows.filter(pl.col(UNIT).is_null() & pl.col("group").is_null())
     if waiting.is_empty():
         return lines, rows
-    taken = rows[UNIT].drop_nulls().unique()
     on = list(_BASE)
     pools = (
-        lines.filter(~pl.col(UNIT).is_in(taken.implode()))
+        lines.filter(_untaken(rows) & ~pl.col("is_adjustment"))
         .join(waiting.select(on).unique(), on=on, how="semi")
         .group_by(on).agg(pl.min(UNIT).alias("pool"), pl.col(UNIT).alias("members"))
     )  # fmt: skip
