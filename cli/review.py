@@ -164,7 +164,8 @@ def _print(each: Record) -> None:
     )
     console.print(
         f"quantity {_plain(each.quantity)}, expected {_plain(each.expected)}, delta "
-        f"{_plain(each.delta)}, impact {_plain(each.invoice_impact)} {each.currency}: {each.reason}",
+        f"{_plain(each.delta)}, impact {_plain(each.invoice_impact)} {each.currency}: "
+        f"{each.reason}",
         markup=False,
     )
 

@@ -253,7 +253,7 @@ class _Teller:
                 line_id=row.line_id,
             ),
             expected_amount=self.due.once, got_amount=(row.amount or 0) + row.adjusted,
-            expected_quantity=row.q_once, got_quantity=row.quantity if row.amount is not None else 0,
+            expected_quantity=row.q_once, got_quantity=row.quantity,
         )  # fmt: skip
 
 

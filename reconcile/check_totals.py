@@ -5,7 +5,7 @@ more after a pause, and counts only where it still differs by the same numbers.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from clickhouse_connect.driver.client import Client
@@ -88,12 +88,12 @@ class _Differing(NamedTuple):
 
 def check_totals(
     client: Client, period: Period, *, meters: Mapping[str, Meter], cards: Cards,
-    agreements: Agreements, wait: Callable[[float], None] = time.sleep,
+    agreements: Agreements,
 ) -> list[Finding]:  # fmt: skip
     """Totals that are not raw history added up, valued by their own rate card."""
     differing = _read(client, period, meters)
     if differing:
-        wait(_PAUSE_S)
+        time.sleep(_PAUSE_S)
         again = set(_read(client, period, meters))
         differing = [each for each in differing if each in again]
     return [
@@ -131,19 +131,20 @@ def _findings(each: _Differing, *, cards: Cards, agreements: Agreements) -> list
             expected_amount=value(each.raw), got_amount=value(each.total),
         )  # fmt: skip
 
-    whole = value(each.total) - value(each.raw)
-    told = f"raw history has {text_of(each.raw)}, totals have {text_of(each.total)}"
-    if not each.in_raw:
-        return [finding(VarianceClass.MISSING_IN_USAGE, whole, told)]
-    if not each.in_totals:
-        return [finding(VarianceClass.MISSING_IN_INVOICE, whole, told)]
     off = each.total - each.raw
-    if not each.twice or abs(off - each.twice) >= abs(off):
-        return [finding(VarianceClass.WRONG_QUANTITY, whole, told)]
-    counted_once = each.total - each.twice
-    amount = value(each.total) - value(counted_once)
-    reason = f"{text_of(each.twice)} units stand at a second coordinate and are counted there too"
-    found = [finding(VarianceClass.DUPLICATE, amount, reason)]
-    if counted_once != each.raw:
-        found.append(finding(VarianceClass.WRONG_QUANTITY, whole - amount, told))
+    counted_once = each.total
+    found = []
+    if each.twice and abs(off - each.twice) < abs(off):
+        counted_once -= each.twice
+        amount = value(each.total) - value(counted_once)
+        reason = f"{text_of(each.twice)} units stand at a second coordinate and are counted there"
+        found.append(finding(VarianceClass.DUPLICATE, amount, reason))
+    if counted_once != each.raw or not found:
+        variance = VarianceClass.WRONG_QUANTITY
+        if not each.in_raw:
+            variance = VarianceClass.MISSING_IN_USAGE
+        elif not each.in_totals:
+            variance = VarianceClass.MISSING_IN_INVOICE
+        told = f"raw history has {text_of(each.raw)}, totals have {text_of(each.total)}"
+        found.append(finding(variance, value(counted_once) - value(each.raw), told))
     return found

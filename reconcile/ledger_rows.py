@@ -96,7 +96,7 @@ def read_postings(path: Path, mapping: LedgerMapping) -> pl.DataFrame:
         raise SettingsInvalid(faults.all)
     zero = pl.lit(0, pl.Int128)
     sides = pl.col("credit").fill_null(zero) - pl.col("debit").fill_null(zero)
-    own = -pl.col("amount") if mapping.credits_negative else pl.col("amount")
+    own = zero - pl.col("amount") if mapping.credits_negative else pl.col("amount")
     account = pl.col("account").fill_null("") if mapping.accounts else pl.lit("")
     return found.with_columns(
         pl.coalesce(own, sides).alias("amount"), account.alias("account"),

@@ -43,7 +43,7 @@ class World:
     prices: dict[int, Price]
     currency: str = "USD"
     events: list[dict[str, Any]] = field(default_factory=list)
-    totals: dict[tuple[str, str], Decimal] = field(default_factory=dict)
+    totals: dict[tuple[str, str, datetime], Decimal] = field(default_factory=dict)
     lines: list[dict[str, Any]] = field(default_factory=list)
     periods: dict[str, dict[str, Any]] = field(default_factory=dict)
     cards: set[tuple[int, str]] = field(default_factory=set)
@@ -54,28 +54,31 @@ class World:
         return version * 1000 + sum(meter.encode())
 
     def event(
-        self, customer: str, meter: str, quantity: str, *, late: bool = False, version: int = 1,
-        id_: str = "", subject: str = "", offset: int | None = None, who: str = "",
+        self, customer: str, meter: str, quantity: str, *, late: bool = False, id_: str = "",
+        who: str = "",
     ) -> dict[str, Any]:  # fmt: skip
-        """One accepted event, below the cut or (late) beyond it. `who` is what is hashed."""
+        """One accepted event, below the cut or (late) beyond it.
+
+        `who` is what is hashed, `c:` and the customer or `s:` and a subject of it.
+        """
         self.offset += 1
-        at = offset if offset is not None else self.offset + (CUT if late else 0)
+        at = self.offset + (CUT if late else 0)
         id_ = id_ or f"e{at}"
         who = who or f"c:{customer}"
         identity = blake2b(f"{len(who)}:{who}{meter}:{id_}".encode(), digest_size=16).digest()
         row = {
             "customer_id": customer, "meter": meter, "identity": identity, "group": "{}",
-            "id": id_, "subject": subject, "quantity": Decimal(quantity),
+            "id": id_, "subject": who.partition("s:")[2], "quantity": Decimal(quantity),
             "occurred_at": JUNE + timedelta(hours=at % 600), "dimensions": "{}",
             "source": "edge", "batch_id": "b1", "schema_version": "v3", "stream": STREAM,
             "partition": 0, "offset": at, "index": 0,
             "record_time": CLOSED + timedelta(days=1) if late else JUNE + timedelta(hours=at % 600),
             "late": late, "disregarded": False, "counted": True, "part_start": JUNE,
-            "period_start": JUNE, "card": self.card(version, meter), "price_version": str(version),
+            "period_start": JUNE, "card": self.card(1, meter), "price_version": "1",
             "catalog": "c", "digest": int(Decimal(quantity) * 100) % 2**32,
         }  # fmt: skip
         self.events.append(row)
-        key = (customer, meter)
+        key = (customer, meter, JUNE)
         self.totals[key] = self.totals.get(key, Decimal(0)) + Decimal(quantity)
         self.period(customer)
         return row
@@ -86,10 +89,10 @@ class World:
 
     def line(
         self, customer: str, meter: str, quantity: str, *, amount: Decimal | None = None,
-        version: int = 1, kind: str = "charge",
+        kind: str = "charge",
     ) -> dict[str, Any]:  # fmt: skip
         """A line as a right close would write it, unless `amount` says otherwise."""
-        price = self.prices[version]
+        price = self.prices[1]
         number = Decimal(quantity)
         row = {
             "customer_id": customer, "period_start": JUNE, "run_id": "close-1",
@@ -98,16 +101,16 @@ class World:
             "part_start": JUNE, "part_end": JULY, "quantity": number,
             "amount": price.amount(number) if amount is None else amount,
             "exact": price.exact(number), "currency": self.currency, "plan": "growth",
-            "price_version": version, "card": self.card(version, meter) if meter else 0,
+            "price_version": 1, "card": self.card(1, meter) if meter else 0,
         }  # fmt: skip
         self.lines.append(row)
         self.period(customer)
         return row
 
-    def billed(self, customer: str, meter: str, quantity: str, *, version: int = 1) -> dict[str, Any]:
+    def billed(self, customer: str, meter: str, quantity: str) -> dict[str, Any]:
         """An event and the line that bills it."""
-        self.event(customer, meter, quantity, version=version)
-        return self.line(customer, meter, quantity, version=version)
+        self.event(customer, meter, quantity)
+        return self.line(customer, meter, quantity)
 
     def insert(self, settings: Settings) -> None:
         client = connect_clickhouse(settings)
@@ -119,7 +122,10 @@ class World:
                               column_names=names, settings=INSERT_SETTINGS)  # fmt: skip
 
         put("usage_events", self.events)
-        put("usage_totals", [self._total(*key, quantity) for key, quantity in self.totals.items()])
+        put(
+            "usage_totals",
+            [self._total(*key, quantity=quantity) for key, quantity in self.totals.items()],
+        )
         put("rate_cards", [self._card(*each) for each in sorted(self.cards)])
         put("billing_periods", [
             {"customer_id": customer, "period_start": JUNE, "period_end": JULY,
@@ -150,11 +156,13 @@ class World:
             "issued_at": CLOSED,
         }  # fmt: skip
 
-    def _total(self, customer: str, meter: str, quantity: Decimal) -> dict[str, Any]:
+    def _total(
+        self, customer: str, meter: str, start: datetime, *, quantity: Decimal
+    ) -> dict[str, Any]:  # fmt: skip
         return {
-            "customer_id": customer, "meter": meter, "group": "{}", "window_start": JUNE,
+            "customer_id": customer, "meter": meter, "group": "{}", "window_start": start,
             "stream": STREAM, "partition": 0, "aggregation": "sum", "quantity": quantity,
-            "card": self.card(1, meter), "period_start": JUNE, "part_start": JUNE, "events": 1,
+            "card": self.card(1, meter), "period_start": start, "part_start": start, "events": 1,
             "first_occurred_at": JUNE, "last_occurred_at": JUNE, "last_identity": bytes(16),
             "absorbed_offset": 99_999,
         }  # fmt: skip

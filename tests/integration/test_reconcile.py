@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from billed_world import CUT, STREAM, Price, World
+from billed_world import JULY, STREAM, Price, World
 from counting import answer, meterline, plant, rows
 
 from metering.settings import Settings
 
 PRICES = {1: Price(Decimal("0.0123"), Decimal(100)), 2: Price(Decimal("0.02"), Decimal(100))}
+
 
 def clean_world() -> World:
     world = World(PRICES)
@@ -50,8 +51,10 @@ def write_csv(path: Path, found: list[dict[str, Any]]) -> None:
         writer.writerows(found)
 
 
-def reconcile(settings: Settings, *arguments: str, exit_code: int = 1) -> Any:
-    done = meterline(settings, "reconcile", "--period", "2026-06", "--json", *arguments)
+def reconcile(
+    settings: Settings, *arguments: str, period: str = "2026-06", exit_code: int = 1
+) -> Any:
+    done = meterline(settings, "reconcile", "--period", period, "--json", *arguments)
     assert done.returncode == exit_code, (done.stdout, done.stderr)
     document = json.loads(done.stdout)
     assert [each for each in document["totals"] if each["unexplained"] != "0"] == []
@@ -99,14 +102,16 @@ def test_what_was_changed_in_the_tables_is_found(settings: Settings) -> None:
                    amount=PRICES[2].amount(Decimal(5000)))  # fmt: skip
     world.card(1, "api_requests")
     world.event("twice", "api_requests", "250", id_="job-7")
-    world.event("twice", "api_requests", "250", id_="job-7", subject="ws_1", who="s:ws_1")
+    world.event("twice", "api_requests", "250", id_="job-7", who="s:ws_1")
     for row in world.events[-1:]:
         row["occurred_at"] = world.events[-2]["occurred_at"]
     by_customer["twice"].update(quantity=Decimal(5500), amount=price.amount(Decimal(5500)))
     world.insert(settings)
-    raw = [row for row in world.events if row["customer_id"] == "wrong"][0]
-    plant(settings, "ALTER TABLE usage_events UPDATE quantity = 4000 WHERE customer_id = 'wrong' "
-          "SETTINGS mutations_sync = 2")  # fmt: skip
+    plant(
+        settings,
+        "ALTER TABLE usage_events UPDATE quantity = 4000 WHERE customer_id = 'wrong' "
+        "SETTINGS mutations_sync = 2",
+    )
     off = price.amount(Decimal(5000)) - price.amount(Decimal(4000))
     document = reconcile(settings)
     found = {(check, name, who): amount for check, name, who, _, amount in told(document)}
@@ -125,7 +130,6 @@ def test_what_was_changed_in_the_tables_is_found(settings: Settings) -> None:
         ("lines", "wrong_quantity", "wrong"): plain(off),
         ("totals", "wrong_quantity", "wrong"): plain(off),
     }
-    assert raw["quantity"] == 5000
     stored = rows(settings, "SELECT class, customer_id, toString(amount) "
                   "FROM reconciliation_variances WHERE check_name = 'lines'")  # fmt: skip
     assert len(stored) == 8
@@ -143,15 +147,13 @@ def test_copies_at_other_coordinates_and_unbound_subjects_are_found(settings: Se
     for number in range(3):
         row = world.event(f"copied-{number}", "api_requests", "400")
         world.line(f"copied-{number}", "api_requests", "400")
-        copy = {**row, "stream": "backfill:x", "offset": number}
-        copy["record_time"] = row["record_time"].replace(month=7)
-        world.events.append(copy)
-        world.totals[f"copied-{number}", "api_requests"] += 400  # counted at both coordinates
-        shared = world.event(f"first-{number}", "api_requests", "600", subject=f"ws_{number}",
-                             who=f"s:ws_{number}", id_="j")  # fmt: skip
+        july = {"occurred_at": JULY, "period_start": JULY, "part_start": JULY, "record_time": JULY}
+        world.events.append({**row, **july, "stream": "backfill:x", "offset": number})
+        world.totals[f"copied-{number}", "api_requests", JULY] = Decimal(400)  # counted there too
+        who = f"s:ws_{number}"
+        shared = world.event(f"first-{number}", "api_requests", "600", who=who, id_="j")
         world.line(f"first-{number}", "api_requests", "600")
-        again = world.event(f"second-{number}", "api_requests", "600", subject=f"ws_{number}",
-                            who=f"s:ws_{number}", id_="j")  # fmt: skip
+        again = world.event(f"second-{number}", "api_requests", "600", who=who, id_="j")
         assert shared["identity"] == again["identity"]
         world.line(f"second-{number}", "api_requests", "600")
     world.insert(settings)
@@ -164,9 +166,7 @@ def test_copies_at_other_coordinates_and_unbound_subjects_are_found(settings: Se
               "'2026-06-11 00:00:01')")  # fmt: skip
     document = reconcile(settings)
     price = PRICES[1]
-    twice = plain(price.amount(Decimal(800)) - price.amount(Decimal(400)))
-    expected = {("totals", "duplicate", f"copied-{n}", "api_requests", twice) for n in range(3)}
-    expected |= {
+    expected = {
         ("lines", "duplicate", f"second-{n}", "api_requests", plain(price.amount(Decimal(600))))
         for n in range(3)
     }
@@ -174,6 +174,11 @@ def test_copies_at_other_coordinates_and_unbound_subjects_are_found(settings: Se
     assert {each["expected_quantity"] for each in unbound} == {"1.5"}
     assert len(unbound) == 3
     assert {each for each in told(document) if each[1] != "unbound_subject"} == expected
+    twice = plain(price.amount(Decimal(400)))  # one id in two months: counted in both
+    july = reconcile(settings, period="2026-07")
+    assert set(told(july)) == {
+        ("totals", "duplicate", f"copied-{n}", "api_requests", twice) for n in range(3)
+    }
     (lost,) = answer(settings, "review", "list", "--status", "schema-error")
     assert (lost["customer_id"], lost["severity"], lost["invoice_hold"]) == ("", "danger", True)
 
@@ -255,7 +260,7 @@ def test_files_that_cannot_be_read_are_told_all_at_once(settings: Settings, tmp_
         "customer_id,meter,period_start,quantity,amount,currency\n"
         "org_1,api_requests,2026-06-01,1e3,12.50,USD\n"
         "org_1,,2026-06-01,5,12.50,USD\n"
-        "org_1,api_requests,June,5,\"12,50\",USD\n"
+        'org_1,api_requests,June,5,"12,50",USD\n'
         ",api_requests,2026-06-01,5,12.50,QQQ\n"
     )  # fmt: skip
     postings = tmp_path / "gl.csv"
@@ -313,7 +318,7 @@ def test_review_records_keep_what_people_decide(settings: Settings) -> None:
     types = dict(columns)
     assert types["customer"].startswith("Tuple(id String, name String, plan String")
     assert types["reconciliation"].startswith("Tuple(delta ")
-    world.event("org_0", "api_requests", "100", offset=CUT + 5)
+    world.event("org_0", "api_requests", "100", late=True)
     world.insert(settings)  # other figures: it is open again, and maya's still
     reconcile(settings)
     (record,) = answer(settings, "review", "list", "--period", "2026-06")
@@ -336,7 +341,8 @@ def test_a_late_event_that_was_adjusted_is_no_finding(settings: Settings, expone
     plant(settings, "INSERT INTO adjustment_lines (customer_id, period_start, run_id, line, "
           "line_id, adjustment_id, kind, meter, `group`, part_start, quantity_after, amount, "
           "currency) VALUES ('org_1', '2026-06-01 00:00:00', 'adjust-1', 1, 'al-1', 'adj-1', "
-          f"'charge', 'api_requests', '{{}}', '2026-06-01 00:00:00', 300.2, {late}, 'USD')")  # fmt: skip
+          f"'charge', 'api_requests', '{{}}', '2026-06-01 00:00:00', 300.2, {late}, "
+          "'USD')")  # fmt: skip
     assert len(reconcile(settings)["findings"]) == 1, "its row makes an adjustment visible"
     plant(settings, "INSERT INTO adjustments (customer_id, period_start, run_id, adjustment_id, "
           "kind, posted_to, currency, minor_digits, total, lines) VALUES ('org_1', "
