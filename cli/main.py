@@ -22,8 +22,10 @@ from cli.explain import explain_command
 from cli.invoices import app as invoices_app
 from cli.migrate import migrate_command
 from cli.preview import preview_command
+from cli.reconcile import reconcile_command
 from cli.rejects import app as rejects_app
 from cli.rerate import rerate_command
+from cli.review import app as review_app
 from cli.rewind import rewind_command
 from cli.run import run_command
 from cli.steward import steward_command
@@ -56,6 +58,8 @@ app.add_typer(catalog_app, name="catalog")
 app.add_typer(rejects_app, name="rejects")
 app.add_typer(dedup_app, name="dedup")
 app.add_typer(invoices_app, name="invoices")
+app.command("reconcile")(reconcile_command)
+app.add_typer(review_app, name="review")
 app.add_typer(stack_app, name="stack")
 
 

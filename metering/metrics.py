@@ -112,3 +112,34 @@ class StewardMetrics:
             "Customers with late usage who would be charged other prices than they were billed by",
             registry=self.registry,
         )
+
+
+class ReconciliationMetrics:
+    """What the newest reconciliation found, in a registry of its own; labels are bounded."""
+
+    def __init__(self) -> None:
+        """All without a value, until a run is shown."""
+        self.registry = CollectorRegistry()
+        self.variance = Gauge(
+            "meterline_reconciliation_variance",
+            "Amount (in the currency) that the newest reconciliation found of a class and did not "
+            "tolerate, the sizes of all checks added up",
+            ["class", "currency"],
+            registry=self.registry,
+        )
+        self.findings = Gauge(
+            "meterline_reconciliation_findings",
+            "Findings of the newest reconciliation by class, tolerated ones as well",
+            ["class"],
+            registry=self.registry,
+        )
+        self.exit_code = Gauge(
+            "meterline_reconciliation_exit_code",
+            "0 where the newest reconciliation found nothing that it did not tolerate, else 1",
+            registry=self.registry,
+        )
+        self.finished = Gauge(
+            "meterline_reconciliation_finished_timestamp_seconds",
+            "Moment (Unix seconds) at which the newest reconciliation came to its end",
+            registry=self.registry,
+        )

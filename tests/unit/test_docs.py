@@ -16,13 +16,15 @@ import pytest
 import typer
 
 from cli.main import app
-from metering.metrics import StewardMetrics, WorkerMetrics
+from metering.metrics import ReconciliationMetrics, StewardMetrics, WorkerMetrics
 from metering.settings import Settings
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SETTINGS_PAGE = REPOSITORY / "docs" / "settings.md"
 METRICS_PAGE = REPOSITORY / "docs" / "metrics.md"
-PACKAGES = ("metering", "rating_engine", "dataflows", "sinks", "alerts", "billing", "cli")
+PACKAGES = (
+    "metering", "rating_engine", "dataflows", "sinks", "alerts", "billing", "reconcile", "cli",
+)  # fmt: skip
 
 #: Declared and read, or set, by nothing yet. May only get fewer; the pages say so of each.
 SETTINGS_NOT_READ: set[str] = set()
@@ -206,7 +208,8 @@ def _bounds(found: dict[str, Any]) -> str:
 def declared_metrics() -> list[tuple[str, str, str, str]]:
     """Name, kind, labels and meaning of every metric, in order."""
     found = []
-    declared = [*vars(WorkerMetrics()).values(), *vars(StewardMetrics()).values()]
+    kinds = (WorkerMetrics, StewardMetrics, ReconciliationMetrics)
+    declared = [each for kind in kinds for each in vars(kind()).values()]
     for each in declared:
         if isinstance(each, prometheus_client.CollectorRegistry):
             continue

@@ -1,0 +1,274 @@
+"""Check (b): invoice lines and adjustments against raw history, each line derived again at its cut.
+
+Of every customer, meter, group and part of the period:
+
+    billed = line + its adjustments          due = f(q_once)
+    billed - due = (line - f(q_cut))         what was edited: quantity, price, rounding, the rest
+                 + (f(q_cut) + adjustments - f(q_now))      late: came after, not yet adjusted
+                 + (f(q_now) - f(q_once))                   duplicate: there twice in raw history
+
+and likewise for base fee and true-up. f is the line's rate card, evaluated by `cards.py`.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import NamedTuple
+
+import polars as pl
+
+from reconcile.agreements import Agreement, Agreements
+from reconcile.billed import Billed
+from reconcile.cards import Card, Cards, RoundingRule
+from reconcile.decompose import Side, Terms, decompose
+from reconcile.doubles import Double
+from reconcile.period import moment_text
+from reconcile.standing import CustomerCharges, standing_findings
+from reconcile.variance import Check, Finding, Subject, VarianceClass, text_of
+
+_KEY = ["customer_id", "meter", "group", "period_start", "part_start"]
+_CHARGE = "charge"
+_CREDIT = "credit"  # money given on purpose: no usage stands behind it
+
+
+class _Row(NamedTuple):
+    """A key with what was used and what was billed; None where there is no line."""
+
+    customer_id: str
+    meter: str
+    group: str
+    period_start: int
+    part_start: int
+    q_now: int
+    q_cut: int
+    q_once: int
+    n_now: int
+    n_cut: int
+    cards: list[int]
+    usage_card: int
+    amount: int | None
+    quantity: int
+    card: int
+    price_version: int
+    line_id: str
+    invoice_id: str
+    currency: str
+    minor_digits: int
+    rounding: str
+    adjusted: int
+    has_adjustment: bool
+
+
+@dataclass(slots=True)
+class LinesResult:
+    """What was found, what both sides come to by currency, and what came late by key.
+
+    `late` are quantities (10^-12) beyond the invoice's cut, by (customer, meter, group, part).
+    """
+
+    findings: list[Finding] = field(default_factory=list)
+    billed: dict[str, int] = field(default_factory=dict)
+    due: dict[str, int] = field(default_factory=dict)
+    late: dict[tuple[str, str, str, int], list[int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What a key is due under three views of its usage, rounded (10^-12) and exact (10^-24)."""
+
+    cut: int
+    now: int
+    once: int
+    exact_cut: int
+    exact_now: int
+    exact_once: int
+
+
+class LineCheck:
+    """Derives every line of the period again."""
+
+    def __init__(
+        self, billed: Billed, usage: pl.DataFrame, *, cards: Cards,
+        versions: Mapping[tuple[str, str, str], Sequence[Card]], agreements: Agreements,
+    ) -> None:  # fmt: skip
+        """`usage` is what `read_usage` gives."""
+        self._billed = billed
+        self._usage = usage
+        self._cards = cards
+        self._versions = versions
+        self._agreements = agreements
+        self._result = LinesResult()
+
+    def run(self, doubles: Sequence[Double]) -> LinesResult:
+        """Everything that is not as raw history has it."""
+        found = self._result
+        reasons: dict[tuple[str, str], list[str]] = {}
+        for double in doubles:
+            reasons.setdefault((double.customer_id, double.meter), []).append(double.reason)
+        charges: dict[tuple[str, int], CustomerCharges] = {}
+        for (customer, _meter, _group, start), parts in groupby(self._rows(), key=lambda r: r[:4]):
+            agreement = self._agreements.get((customer, start))
+            for row, due in self._parts(list(parts), agreement):
+                self._compare(row, due, doubles=reasons.get((row.customer_id, row.meter), []))
+                if agreement is not None and agreement.commit:
+                    entry = charges.setdefault((customer, start), CustomerCharges())
+                    entry.add(due.exact_cut, due.cut, due.exact_now, due.now, due.once)
+        standing = standing_findings(self._billed, charges, agreements=self._agreements)
+        found.findings += standing.findings
+        for currency, amount in standing.due.items():
+            found.due[currency] = found.due.get(currency, 0) + amount
+        for sums in (self._billed.invoices.rename({"total": "amount"}), _no_credits(self._billed)):
+            for currency, amount in sums.group_by("currency").agg(pl.sum("amount")).iter_rows():
+                found.billed[currency] = found.billed.get(currency, 0) + amount
+        return found
+
+    def _rows(self) -> Iterator[_Row]:
+        lines = self._billed.lines.filter(pl.col("kind") == _CHARGE)
+        adjusted = (
+            _no_credits(self._billed).filter(pl.col("kind") == _CHARGE)
+            .group_by(_KEY).agg(pl.sum("amount").alias("adjusted"))
+        )  # fmt: skip
+        usage = self._usage.rename({"card": "usage_card"})
+        joined = (
+            usage.join(lines, on=_KEY, how="full", coalesce=True)
+            .join(adjusted, on=_KEY, how="full", coalesce=True)
+            .sort(_KEY)
+            .select(
+                *_KEY,
+                *(pl.col(name).fill_null(0) for name in ("q_now", "q_cut", "q_once")),
+                *(pl.col(name).fill_null(0) for name in ("n_now", "n_cut")),
+                pl.col("cards").fill_null([]), pl.col("usage_card").fill_null(0), "amount",
+                pl.col("quantity").fill_null(0), pl.col("card").fill_null(0),
+                pl.col("price_version").fill_null(0),
+                *(pl.col(name).fill_null("") for name in ("line_id", "invoice_id", "currency")),
+                pl.col("minor_digits").fill_null(2), pl.col("rounding").fill_null("half_even"),
+                pl.col("adjusted").fill_null(0), pl.col("adjusted").is_not_null().alias("has"),
+            )
+        )  # fmt: skip
+        return (_Row(*row) for row in joined.iter_rows())
+
+    def _parts(
+        self, rows: list[_Row], agreement: Agreement | None
+    ) -> Iterator[tuple[_Row, Figures]]:
+        """The parts of one period in order: earlier ones may use up a later one's allowance."""
+        earlier: list[tuple[int, tuple[int, int, int]]] = []
+        for row in rows:
+            card = self._card(row)
+            if card is None:
+                yield row, Figures(0, 0, 0, 0, 0, 0)
+                continue
+            used = tuple(
+                sum(x[at] for start, x in earlier if start >= row.part_start - card.carries_s)
+                if card.carries_s else 0
+                for at in range(3)
+            )  # fmt: skip
+            quantities = (row.q_cut, row.q_now, row.q_once)
+            counts = (row.n_cut or row.amount is not None, row.n_now, row.n_now)
+            rule = _rule(row, agreement)
+            exact = [
+                card.charge(quantity, before) if count or row.amount is not None else 0
+                for quantity, before, count in zip(quantities, used, counts, strict=True)
+            ]
+            included = [card.included(q, b) for q, b in zip(quantities, used, strict=True)]
+            earlier.append((row.part_start, (included[0], included[1], included[2])))
+            cut, now, once = (rule.rounded(each) for each in exact)
+            yield row, Figures(cut, now, once, *exact)
+
+    def _card(self, row: _Row) -> Card | None:
+        """The line's card where usage names its version too; else the one that usage names."""
+        own = self._cards.get(row.card)
+        if own is None or row.card in row.cards or not row.cards:
+            return own or self._cards.get(row.usage_card)
+        rated = [self._cards[number] for number in row.cards if number in self._cards]
+        agrees = any((c.plan, c.price_version) == (own.plan, own.price_version) for c in rated)
+        return own if agrees or not rated else self._cards.get(row.usage_card, rated[0])
+
+    def _compare(self, row: _Row, due: Figures, *, doubles: list[str]) -> None:
+        found = self._result
+        card = self._card(row)
+        currency = row.currency or (card.currency if card else "")
+        if card is None and row.amount is None:
+            return  # usage without a price: nothing is due
+        rule = _rule(row, self._agreements.get((row.customer_id, row.period_start)))
+        found.due[currency] = found.due.get(currency, 0) + due.once
+        if row.q_now != row.q_cut:
+            key = (row.customer_id, row.meter, row.group, row.part_start)
+            found.late.setdefault(key, []).append(row.q_now - row.q_cut)
+        tell = _Teller(row, due, currency)
+        is_missing = row.amount is None and row.n_cut > 0 and bool(due.cut or row.q_cut)
+        if is_missing:
+            found.findings.append(_missing(row, due, tell=tell))
+        elif row.amount is not None:
+            found.findings += self._line_findings(row, due, card=card, rule=rule, tell=tell)
+        waiting = due.cut + row.adjusted - due.now
+        if waiting and not (is_missing and not row.has_adjustment):
+            units = text_of(row.q_now - row.q_cut)
+            reason = f"{units} units came or were taken back after the cut, and are not adjusted"
+            found.findings.append(tell(VarianceClass.LATE, waiting, reason))
+        if row.q_now != row.q_once or due.now != due.once:
+            reason = "; ".join(doubles) or "an earlier part holds usage that is there twice"
+            found.findings.append(tell(VarianceClass.DUPLICATE, due.now - due.once, reason))
+
+    def _line_findings(
+        self, row: _Row, due: Figures, *, card: Card | None, rule: RoundingRule, tell: "_Teller"
+    ) -> list[Finding]:
+        assert row.amount is not None
+        if not row.n_cut and row.quantity:
+            reason = f"bills {text_of(row.quantity)} units, of which raw history has none"
+            return [tell(VarianceClass.MISSING_IN_USAGE, row.amount - due.cut, reason)]
+        terms = Terms(rule=rule, card=card, others=self._others(row, card))
+        version = card.price_version if card else None
+        parts = decompose(
+            Side(due.cut, row.q_cut, version),
+            Side(row.amount, row.quantity, row.price_version), terms,
+        )  # fmt: skip
+        return [tell(part.variance, part.amount, part.reason) for part in parts]
+
+    def _others(self, row: _Row, card: Card | None) -> list[Card]:
+        if card is None:
+            return []
+        known = self._versions.get((card.plan, row.meter, row.group), ())
+        own = self._cards.get(row.card)
+        others = [each for each in known if each.price_version != card.price_version]
+        return [own, *others] if own is not None and own is not card else others
+
+
+@dataclass(frozen=True, slots=True)
+class _Teller:
+    """Makes the findings of one key."""
+
+    row: _Row
+    due: Figures
+    currency: str
+
+    def __call__(self, variance: VarianceClass, amount: int, reason: str) -> Finding:
+        row = self.row
+        return Finding(
+            check=Check.LINES, variance=variance, amount=amount, reason=reason,
+            currency=self.currency,
+            subject=Subject(
+                customer_id=row.customer_id, meter=row.meter, group=row.group,
+                period_start=moment_text(row.period_start),
+                part_start=moment_text(row.part_start), invoice_id=row.invoice_id,
+                line_id=row.line_id,
+            ),
+            expected_amount=self.due.once, got_amount=(row.amount or 0) + row.adjusted,
+            expected_quantity=row.q_once, got_quantity=row.quantity,
+        )  # fmt: skip
+
+
+def _missing(row: _Row, due: Figures, *, tell: _Teller) -> Finding:
+    """Nothing bills the usage; where nothing adjusts it either, all of it, late or not."""
+    reason = f"{text_of(row.q_now)} units were used, and no line of an invoice bills them"
+    amount = -due.cut if row.has_adjustment else -due.now
+    return tell(VarianceClass.MISSING_IN_INVOICE, amount, reason)
+
+
+def _rule(row: _Row, agreement: Agreement | None) -> RoundingRule:
+    if row.amount is None and agreement is not None:
+        return agreement.rule
+    return RoundingRule(row.minor_digits, row.rounding)
+
+
+def _no_credits(billed: Billed) -> pl.DataFrame:
+    return billed.adjustments.filter(pl.col("adjustment_kind") != _CREDIT)

@@ -1,0 +1,139 @@
+"""Which billing periods a month means: those that begin in it, in each customer's own time.
+
+ClickHouse keeps a period's start as a moment, which is a midnight where the customer lives. From
+the hour of that moment the local day follows, as zones lie between UTC-12 and UTC+14; only
+where it is 10, 11 or 12 o'clock in UTC two days are possible, and the price book is asked.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from clickhouse_connect.driver.client import Client
+
+from metering.errors import PermanentError
+from reconcile.query import READ_SETTINGS
+
+_MONTH = re.compile(r"(\d{4})-(0[1-9]|1[0-2])", re.ASCII)
+_DAY = timedelta(days=1)
+#: At these hours in UTC it is midnight both far west, on the same day, and far east, on the next.
+_FIRST_UNSURE, _LAST_UNSURE = 10, 12
+
+_STARTS = """
+SELECT DISTINCT toUnixTimestamp(period_start) FROM
+(
+    SELECT period_start FROM billing_periods UNION ALL SELECT period_start FROM invoices
+    UNION ALL SELECT period_start FROM usage_totals
+)
+WHERE toUnixTimestamp(period_start) BETWEEN %(low)s AND %(high)s
+"""
+_CUSTOMERS = """
+SELECT DISTINCT customer_id, toUnixTimestamp(period_start) FROM
+(
+    SELECT customer_id, period_start FROM billing_periods
+    UNION ALL SELECT customer_id, period_start FROM invoices
+    UNION ALL SELECT customer_id, period_start FROM usage_totals
+)
+WHERE toUnixTimestamp(period_start) IN %(starts)s
+"""
+#: The start (Unix seconds) of a customer's period that begins in a year's month; None: unknown.
+StartOf = Callable[[str, int, int], int | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """A month, and the starts (Unix seconds) of the billing periods that begin in it.
+
+    `excluded` are (customer, start) pairs whose start only looks like one of them.
+    """
+
+    name: str
+    first_day: date
+    next_month: date
+    starts: tuple[int, ...]
+    excluded: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What `condition` refers to."""
+        return {
+            "starts": list(self.starts) or [0],
+            "excluded": [*self.excluded, ("", 0)],
+            "month_from": _unix(self.first_day),
+            "month_until": _unix(self.next_month),
+        }
+
+    def condition(self, column: str = "period_start") -> str:
+        """SQL that keeps rows of the period, by a column that holds a period's start."""
+        text = f"toUnixTimestamp({column}) IN %(starts)s"
+        if self.excluded:
+            text += f" AND (customer_id, toUnixTimestamp({column})) NOT IN %(excluded)s"
+        return text
+
+    def holds(self, moment: int) -> bool:
+        """Whether a row of another system that begins then (Unix seconds) belongs to the month."""
+        if moment in self.starts:
+            return True
+        return self.first_day <= datetime.fromtimestamp(moment, UTC).date() < self.next_month
+
+
+def month_of(text: str) -> tuple[date, date]:
+    """First day of a month like 2026-06 and of the next one. Raises `PermanentError`."""
+    found = _MONTH.fullmatch(text)
+    if found is None:
+        msg = f"--period: expected a month like 2026-06, got {text!r}"
+        raise PermanentError(msg)
+    first = date(int(found[1]), int(found[2]), 1)
+    return first, (first + 31 * _DAY).replace(day=1)
+
+
+def find_period(client: Client, text: str, start_of: StartOf) -> Period:
+    """The billing periods that begin in a month. Raises `PermanentError` for what is none."""
+    first, following = month_of(text)
+    bounds = {"low": _unix(first - _DAY), "high": _unix(following)}
+    rows = client.query(_STARTS, parameters=bounds, settings=READ_SETTINGS).result_rows
+    starts = sorted(int(row[0]) for row in rows)
+    sure = [at for at in starts if _is_sure(at) and first <= _local_day(at) < following]
+    unsure = [at for at in starts if not _is_sure(at)]
+    kept, excluded = _asked(client, unsure, start_of=start_of, month=(first.year, first.month))
+    return Period(text, first, following, tuple(sorted({*sure, *kept})), tuple(excluded))
+
+
+def _asked(
+    client: Client, unsure: list[int], *, start_of: StartOf, month: tuple[int, int]
+) -> tuple[set[int], list[tuple[str, int]]]:
+    """Starts that some customer's period of the month has, and those who have another."""
+    kept: set[int] = set()
+    excluded: list[tuple[str, int]] = []
+    if not unsure:
+        return kept, excluded
+    parameters = {"starts": unsure}
+    for customer_id, start in client.query(_CUSTOMERS, parameters=parameters).result_rows:
+        known = start_of(str(customer_id), *month)
+        same_day = datetime.fromtimestamp(int(start), UTC).date()
+        in_month = (same_day.year, same_day.month) == month if known is None else known == start
+        if in_month:
+            kept.add(int(start))
+        else:
+            excluded.append((str(customer_id), int(start)))
+    return kept, [pair for pair in excluded if pair[1] in kept]
+
+
+def _is_sure(moment: int) -> bool:
+    return not _FIRST_UNSURE <= datetime.fromtimestamp(moment, UTC).hour <= _LAST_UNSURE
+
+
+def _local_day(moment: int) -> date:
+    at = datetime.fromtimestamp(moment, UTC)
+    return at.date() if at.hour < _FIRST_UNSURE else at.date() + _DAY
+
+
+def _unix(day: date) -> int:
+    return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp())
+
+
+def moment_text(unix: int | None) -> str:
+    """Unix seconds as RFC 3339 in UTC; "" for None or 0."""
+    return datetime.fromtimestamp(unix, UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if unix else ""

@@ -1,0 +1,158 @@
+"""Review records of a run: one for every customer and meter of the period.
+
+`quantity` is what is billed (by the export, where one was compared; else by the invoice; else what
+live totals will bill), `expected` what raw history says; `delta` is the difference. What people
+decided stays: see `_carried`.
+"""
+
+import hashlib
+from datetime import datetime
+
+import polars as pl
+from clickhouse_connect.driver.client import Client
+
+from reconcile.policy import Policy
+from reconcile.query import frame
+from reconcile.review_rules import AGREED, Case, Verdict, judge
+from reconcile.run import Outcome
+
+KEY = ["customer_id", "meter"]
+#: Columns of the log in its order, without those of a step.
+FIGURES = ("expected", "quantity", "delta", "invoice_impact")
+_DECIDED = """
+SELECT customer_id, toString(meter) AS meter, toString(status) AS status,
+       toString(severity) AS severity, invoice_hold, reason, reviewer, toString(action) AS action,
+       actor, note, toDecimal128(expected, 12) AS expected,
+       toDecimal128(quantity, 12) AS quantity, toDecimal128(delta, 12) AS delta,
+       toDecimal128(invoice_impact, 12) AS invoice_impact
+FROM review_worklist WHERE period = %(period)s AND action != 'reconciled'
+"""
+_INT = pl.Int128
+
+
+def record_id(period: str, customer_id: str, meter: str) -> str:
+    """The same for the same record, always: a hash of length-prefixed texts."""
+    text = "".join(f"{len(each)}:{each}" for each in (period, customer_id, meter))
+    return f"use_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
+def review_rows(client: Client, outcome: Outcome, *, policy: Policy, now: datetime) -> pl.DataFrame:
+    """Rows of `review_records_log` for a run; `now` is before people's steps are read here."""
+    records = _figures(outcome, policy)
+    records = _judged(records, outcome, policy)
+    period = outcome.run.period.name
+    records = _carried(records, frame(client, _DECIDED, {"period": period}))
+    ids = [record_id(period, *key) for key in records.select(KEY).iter_rows()]
+    return records.with_columns(
+        pl.lit(period).alias("period"), pl.Series("id", ids, dtype=pl.String),
+        pl.lit(outcome.run.run_id).alias("run_id"),
+        pl.lit(now).dt.cast_time_unit("us").alias("recorded_at"),
+    )  # fmt: skip
+
+
+def _figures(outcome: Outcome, policy: Policy) -> pl.DataFrame:
+    """What was used and billed, by customer and meter."""
+    usage = outcome.usage.group_by(KEY).agg(
+        pl.sum("q_once").alias("expected"), pl.max("received_at"),
+        pl.col("source", "batch_id", "schema_version", "subject").sort_by("received_at").last(),
+    )  # fmt: skip
+    lines = outcome.billed.lines.filter(pl.col("kind") == "charge").group_by(KEY).agg(
+        pl.sum("quantity").alias("invoiced"), pl.sum("amount"), pl.last("plan"),
+        pl.first("currency"),
+    )  # fmt: skip
+    found = usage.join(lines, on=KEY, how="full", coalesce=True)
+    rejected = pl.DataFrame(
+        {
+            "customer_id": [each.customer_id for each in outcome.rejected],
+            "meter": [each.meter for each in outcome.rejected],
+        },
+        schema={"customer_id": pl.String, "meter": pl.String},
+    ).unique()
+    found = found.join(rejected, on=KEY, how="full", coalesce=True)
+    about = [(each.subject.customer_id, each.subject.meter) for each in outcome.run.findings
+             if each.subject.meter]  # fmt: skip
+    others = pl.DataFrame(
+        about, schema={"customer_id": pl.String, "meter": pl.String}, orient="row"
+    )
+    found = found.join(others.unique(), on=KEY, how="full", coalesce=True)
+    billed = pl.col("invoiced")
+    if outcome.export is not None and outcome.export.quantities.height:
+        found = found.join(
+            outcome.export.quantities.rename({"quantity": "exported"}), on=KEY, how="left"
+        )
+        billed = pl.coalesce("exported", "invoiced")
+    is_closed = outcome.billed.invoices.height > 0
+    otherwise = pl.lit(0, _INT) if is_closed else pl.col("expected")
+    plans = {key[0]: each.plan for key, each in outcome.agreements.items()}
+    names = dict(policy.customers)
+    quantity = pl.coalesce(billed, otherwise, pl.lit(0, _INT))
+    impact = pl.col("amount").fill_null(0).cast(_INT)
+    zero = pl.lit(0, _INT)
+    return found.with_columns(pl.col("expected").fill_null(0).cast(_INT)).select(
+        *KEY,
+        pl.col("subject").fill_null("").alias("workspace_id"),
+        pl.col("customer_id").replace(names).alias("customer_name"),
+        pl.coalesce("plan", _of_plans(found, plans), pl.lit("")).alias("plan"),
+        pl.Series(
+            "product", [policy.product(meter) for meter in found["meter"]], dtype=pl.String
+        ),
+        pl.col("currency").fill_null(""), "expected", quantity.alias("quantity"),
+        (quantity - pl.col("expected")).alias("delta"),
+        pl.when(quantity != 0).then(
+            impact * 1_000_000 // pl.when(quantity != 0).then(quantity // 1_000_000)
+        ).otherwise(zero).fill_null(0).alias("unit_price"),
+        impact.alias("invoice_impact"),
+        *(pl.col(name).fill_null("") for name in ("source", "batch_id", "schema_version")),
+        pl.from_epoch(pl.col("received_at").fill_null(0)).alias("received_at"),
+    ).sort(KEY)  # fmt: skip
+
+
+def _of_plans(found: pl.DataFrame, plans: dict[str, str]) -> pl.Series:
+    return pl.Series([plans.get(customer) for customer in found["customer_id"]], dtype=pl.String)
+
+
+def _judged(records: pl.DataFrame, outcome: Outcome, policy: Policy) -> pl.DataFrame:
+    cases: dict[tuple[str, str], Case] = {}
+    for each in outcome.run.findings:
+        key = (each.subject.customer_id, each.subject.meter)
+        cases.setdefault(key, Case()).findings.append(each)
+    for event in outcome.rejected:
+        cases.setdefault((event.customer_id, event.meter), Case()).rejected.append(event)
+    credits_ = outcome.billed.adjustments.filter(pl.col("amount") < 0).select(KEY).unique()
+    for customer, meter in credits_.iter_rows():
+        cases.setdefault((customer, meter), Case()).credited = True
+    verdicts: dict[tuple[str, str], Verdict] = {
+        key: judge(case, policy) for key, case in cases.items()
+    }
+    found = [verdicts.get((c, m), AGREED) for c, m in records.select(KEY).iter_rows()]
+    impacts = pl.Series("stake", [each.impact for each in found], dtype=_INT)
+    return records.with_columns(
+        pl.Series("status", [str(each.status) for each in found], dtype=pl.String),
+        pl.Series("severity", [str(each.severity) for each in found], dtype=pl.String),
+        pl.Series("invoice_hold", [each.invoice_hold for each in found], dtype=pl.Boolean),
+        pl.Series("reason", [each.reason for each in found], dtype=pl.String),
+        pl.Series("reviewer", [each.reviewer for each in found], dtype=pl.String),
+        pl.coalesce(impacts, "invoice_impact").alias("invoice_impact"),
+        pl.lit("reconciled").alias("action"), pl.lit("").alias("actor"), pl.lit("").alias("note"),
+    )  # fmt: skip
+
+
+def _carried(records: pl.DataFrame, decided: pl.DataFrame) -> pl.DataFrame:
+    """Keep what people decided, as long as it is about these figures.
+
+    Where all figures are as they were when a person acted, status, severity, hold and reason stay
+    the person's. Where one changed, the rules speak again, and only who reviews it stays.
+    """
+    if decided.is_empty():
+        return records
+    joined = records.join(decided, on=KEY, how="left", suffix="_kept", maintain_order="left")
+    same = pl.all_horizontal(pl.col(name) == pl.col(f"{name}_kept") for name in FIGURES)
+    same = same.fill_null(value=False)
+    kept = ("status", "severity", "invoice_hold", "reason", "action", "actor", "note")
+    return joined.with_columns(
+        *(pl.when(same).then(pl.col(f"{name}_kept")).otherwise(pl.col(name)).alias(name)
+          for name in kept),
+        pl.coalesce(
+            pl.when(pl.col("reviewer_kept") != "").then(pl.col("reviewer_kept")), "reviewer"
+        ).alias("reviewer"),
+    ).select(records.columns)  # fmt: skip
