@@ -6,7 +6,6 @@ so that what a reconciliation finds can be compared to the cent.
 
 import csv
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -27,13 +26,10 @@ class Planted:
     classes: Counter[str] = field(default_factory=Counter)
     amounts: dict[str, Decimal] = field(default_factory=dict)
 
-    def note(self, kind: str, row: Row, amount: Decimal) -> None:
+    def note(self, kind: str, row: Row, *, amount: Decimal) -> None:
         """One more; `amount` is what the export has too much."""
         self.classes[kind] += 1
-        self.off_by(row["currency"], amount)
-
-    def off_by(self, currency: str, amount: Decimal) -> None:
-        """The export holds `amount` too much, which is no mistake."""
+        currency = row["currency"]
         self.amounts[currency] = self.amounts.get(currency, Decimal(0)) + amount
 
 
@@ -44,67 +40,70 @@ def plant(exported: Path, written: Path, *, seed: int) -> Planted:
     """
     with exported.open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file)
-        rows = list(reader)
+        export = _Export(list(reader))
         names = list(reader.fieldnames or [])
-    random, planted = Random(seed), Planted()
-    charges = [row for row in rows if row["kind"] == "charge" and Decimal(row["amount"]) >= _LEAST]
-    seats = [row for row in charges if row["meter"] == "seats"]
-    others = [row for row in charges if row["meter"] != "seats"]
-    if len(seats) < PLANTED_EACH or len(others) < PLANTED_EACH * len(_MISTAKES):
-        message = f"expected more lines to plant mistakes in, got {len(charges)} in {exported}"
+    random = Random(seed)
+    mistakes = (
+        export.lose, export.invent, export.double, export.reprice, export.round, export.edit,
+    )  # fmt: skip
+    large = [row for row in export.rows if _is_charge(row)]
+    seats = [row for row in large if row["meter"] == "seats"]
+    others = [row for row in large if row["meter"] != "seats"]
+    if len(seats) < PLANTED_EACH or len(others) < PLANTED_EACH * len(mistakes):
+        message = f"expected more lines to plant mistakes in, got {len(large)} in {exported}"
         raise ValueError(message)
     for row in random.sample(seats, PLANTED_EACH):
-        row["quantity"] = str(Decimal(row["quantity"]) + 2)
-        row["amount"] = str(Decimal(row["amount"]) + 2 * _SEAT_PRICE)
-        planted.note("wrong_quantity", row, 2 * _SEAT_PRICE)
-    chosen = iter(random.sample(others, PLANTED_EACH * len(_MISTAKES)))
-    for mistake in _MISTAKES:
+        export.miscount(row)
+    chosen = iter(random.sample(others, PLANTED_EACH * len(mistakes)))
+    for mistake in mistakes:
         for _ in range(PLANTED_EACH):
-            mistake(next(chosen), rows, planted)
+            mistake(next(chosen))
     with written.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, names)
         writer.writeheader()
-        writer.writerows(rows)
-    return planted
+        writer.writerows(export.rows)
+    return export.planted
 
 
-def _missing(row: Row, rows: list[Row], planted: Planted) -> None:
-    rows.remove(row)
-    planted.note("missing_in_invoice", row, -Decimal(row["amount"]))
+def _is_charge(row: Row) -> bool:
+    return row["kind"] == "charge" and Decimal(row["amount"]) >= _LEAST
 
 
-def _invented(row: Row, rows: list[Row], planted: Planted) -> None:
-    number = planted.classes["missing_in_usage"]
-    invented = row | {"customer_id": f"nobody-{number}", "line_id": "", "invoice_id": ""}
-    rows.append(invented)
-    planted.note("missing_in_usage", row, Decimal(row["amount"]))
+class _Export:
+    """Rows, and what was done to them."""
 
+    def __init__(self, rows: list[Row]) -> None:
+        self.rows = rows
+        self.planted = Planted()
 
-def _doubled(row: Row, rows: list[Row], planted: Planted) -> None:
-    rows.append(dict(row))
-    planted.note("duplicate", row, Decimal(row["amount"]))
+    def lose(self, row: Row) -> None:
+        self.rows.remove(row)
+        self.planted.note("missing_in_invoice", row, amount=-Decimal(row["amount"]))
 
+    def invent(self, row: Row) -> None:
+        number = self.planted.classes["missing_in_usage"]
+        self.rows.append(row | {"customer_id": f"nobody-{number}", "line_id": "", "invoice_id": ""})
+        self.planted.note("missing_in_usage", row, amount=Decimal(row["amount"]))
 
-def _repriced(row: Row, _rows: list[Row], planted: Planted) -> None:
-    row["price_version"] = "7"
-    _add(row, Decimal("3.21"))
-    planted.note("wrong_price_version", row, Decimal("3.21"))
+    def double(self, row: Row) -> None:
+        self.rows.append(dict(row))
+        self.planted.note("duplicate", row, amount=Decimal(row["amount"]))
 
+    def reprice(self, row: Row) -> None:
+        row["price_version"] = "7"
+        self._change("wrong_price_version", row, amount=Decimal("3.21"))
 
-def _rounded(row: Row, _rows: list[Row], planted: Planted) -> None:
-    _add(row, Decimal("-0.01"))
-    planted.note("rounding", row, Decimal("-0.01"))
+    def round(self, row: Row) -> None:
+        self._change("rounding", row, amount=Decimal("-0.01"))
 
+    def edit(self, row: Row) -> None:
+        self._change("manual_edit", row, amount=Decimal("-0.55"))
 
-def _edited(row: Row, _rows: list[Row], planted: Planted) -> None:
-    _add(row, Decimal("-0.55"))
-    planted.note("manual_edit", row, Decimal("-0.55"))
+    def miscount(self, row: Row) -> None:
+        """Two seats too many, and charged."""
+        row["quantity"] = str(Decimal(row["quantity"]) + 2)
+        self._change("wrong_quantity", row, amount=2 * _SEAT_PRICE)
 
-
-def _add(row: Row, amount: Decimal) -> None:
-    row["amount"] = str(Decimal(row["amount"]) + amount)
-
-
-_MISTAKES: tuple[Callable[[Row, list[Row], Planted], None], ...] = (
-    _missing, _invented, _doubled, _repriced, _rounded, _edited,
-)  # fmt: skip
+    def _change(self, kind: str, row: Row, *, amount: Decimal) -> None:
+        row["amount"] = str(Decimal(row["amount"]) + amount)
+        self.planted.note(kind, row, amount=amount)

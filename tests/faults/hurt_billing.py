@@ -1,9 +1,9 @@
 """`meterline close` and `meterline adjust` that kill themselves at a write.
 
-Reads a command from each line of its input, `{"arguments": [...], "before": 5}`, runs it in a process
-forked off, and answers with a line `{"code", "output", "errors"}`. `before`: right before the fifth
-write of rows, SIGKILL; `after`: right after it, when the rows are durable. Customers come two at a
-time, so that there are several chunks.
+Reads a command from each line of its input, `{"arguments": [...], "before": 5}`, runs it in a
+process forked off, and answers with a line `{"code", "output", "errors"}`. `before`: right before
+the fifth write of rows, SIGKILL; `after`: right after it, when the rows are durable. Customers come
+two at a time, so that there are several chunks.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def _run(asked: dict[str, Any], output: Path, errors: Path) -> None:
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
     hurt = _HurtInsert(asked.get("before", 0), asked.get("after", 0))
     for module in (sinks.billing_runs, sinks.catalog_store, sinks.invoice_store):
-        setattr(module, "insert_arrow", hurt)  # noqa: B010 - it is imported there, not exported
+        setattr(module, "insert_arrow", hurt)  # noqa: B010
     sys.argv = ["meterline", *asked["arguments"]]
     code: Any = 1
     try:
