@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 _ROW = 30
 _BAR = 16
-_LABEL = 190
-_WIDTH = 760
+_LABEL = 216
+_WIDTH = 680
 #: Room for the amount beside the longest bar.
-_AMOUNT = 120
+_AMOUNT = 100
 
 
 class Bar(NamedTuple):
@@ -52,5 +52,5 @@ def bar_chart(bars: Sequence[Bar], *, title: str) -> str:
     return "\n".join([*rows, "</svg>"])
 
 
-def _short(label: str, most: int = 26) -> str:
+def _short(label: str, most: int = 27) -> str:
     return label if len(label) <= most else label[: most - 1] + "…"

@@ -1,14 +1,12 @@
 """What a rate card charges, worked out anew: the reconciler's own arithmetic, in whole numbers.
 
 Written from the words above the table `rate_cards`, and sharing no code with what it judges: the
-smallest tier, in order, is looked for instead of a search, and packages are counted by a
-`Fraction`. Quantities are 10^-12 units, charges 10^-24 of the currency's unit.
+tier is looked for in order instead of by a search, and packages are counted by what is left over.
+Quantities are 10^-12 units, charges 10^-24 of the currency's unit.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 
 #: A charge (10^-24) for each unit of an amount (10^-12).
 _FINER = 10**12
@@ -54,7 +52,8 @@ class Card:
         beyond = overage - tier.above
         due = tier.charge + tier.unit_price * beyond
         if tier.package_units:
-            due += tier.package_price * math.ceil(Fraction(beyond, tier.package_units))
+            packages, rest = divmod(beyond, tier.package_units)
+            due += tier.package_price * (packages + (rest > 0))
         return self._due(self.base_fee + due)
 
     def covered_here(self, used_before: int) -> int:
@@ -71,8 +70,7 @@ class Card:
         if self.cap is not None:
             due = min(due, self.cap)
         begin, end, period = self.held
-        until, before = (math.floor(Fraction(due * moment, period)) for moment in (end, begin))
-        return until - before
+        return due * end // period - due * begin // period
 
 
 #: Cards by number.
@@ -93,10 +91,10 @@ class RoundingRule:
 
     def rounded(self, charge: int) -> int:
         """The amount (10^-12) of an exact charge (10^-24). A credit mirrors its charge."""
-        exact = Fraction(abs(charge), self.minor_unit * _FINER)
-        minor = math.floor(exact)
-        rest = exact - minor
-        half = Fraction(1, 2)
-        if rest > half or (rest == half and (self.name == "half_up" or minor % 2 == 1)):
+        unit = self.minor_unit * _FINER
+        minor, rest = divmod(abs(charge), unit)
+        above_half = 2 * rest - unit
+        is_up = self.name == "half_up" or minor % 2 == 1
+        if above_half > 0 or (above_half == 0 and is_up):
             minor += 1
         return (-minor if charge < 0 else minor) * self.minor_unit

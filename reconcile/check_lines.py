@@ -12,6 +12,7 @@ and likewise for base fee and true-up. f is the line's rate card, evaluated by `
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import groupby
 from typing import NamedTuple
 
@@ -72,8 +73,7 @@ class LinesResult:
     late: dict[tuple[str, str, str, int], list[int]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Figures:
+class Figures(NamedTuple):
     """What a key is due under three views of its usage, rounded (10^-12) and exact (10^-24)."""
 
     cut: int
@@ -157,6 +157,11 @@ class LineCheck:
             if card is None:
                 yield row, Figures(0, 0, 0, 0, 0, 0)
                 continue
+            if not card.carries_s and row.n_cut and row.q_cut == row.q_now == row.q_once:
+                only = card.charge(row.q_cut)  # nothing came late, and nothing is there twice
+                amount = _rule(row, agreement).rounded(only)
+                yield row, Figures(amount, amount, amount, only, only, only)
+                continue
             used = tuple(
                 sum(x[at] for start, x in earlier if start >= row.part_start - card.carries_s)
                 if card.carries_s else 0
@@ -169,8 +174,9 @@ class LineCheck:
                 card.charge(quantity, before) if count or row.amount is not None else 0
                 for quantity, before, count in zip(quantities, used, counts, strict=True)
             ]
-            included = [card.included(q, b) for q, b in zip(quantities, used, strict=True)]
-            earlier.append((row.part_start, (included[0], included[1], included[2])))
+            if len(rows) > 1:
+                included = [card.included(q, b) for q, b in zip(quantities, used, strict=True)]
+                earlier.append((row.part_start, (included[0], included[1], included[2])))
             cut, now, once = (rule.rounded(each) for each in exact)
             yield row, Figures(cut, now, once, *exact)
 
@@ -189,8 +195,10 @@ class LineCheck:
         currency = row.currency or (card.currency if card else "")
         if card is None and row.amount is None:
             return  # usage without a price: nothing is due
-        rule = _rule(row, self._agreements.get((row.customer_id, row.period_start)))
         found.due[currency] = found.due.get(currency, 0) + due.once
+        if card is not None and _agrees(row, due, price_version=card.price_version):
+            return
+        rule = _rule(row, self._agreements.get((row.customer_id, row.period_start)))
         if row.q_now != row.q_cut:
             key = (row.customer_id, row.meter, row.group, row.part_start)
             found.late.setdefault(key, []).append(row.q_now - row.q_cut)
@@ -264,10 +272,26 @@ def _missing(row: _Row, due: Figures, *, tell: _Teller) -> Finding:
     return tell(VarianceClass.MISSING_IN_INVOICE, amount, reason)
 
 
+def _agrees(row: _Row, due: Figures, *, price_version: int) -> bool:
+    """Nothing to tell: billed as derived, nothing late, nothing twice. So are most."""
+    return (
+        row.amount == due.cut == due.now == due.once
+        and row.quantity == row.q_cut == row.q_now == row.q_once
+        and row.price_version == price_version
+        and not row.adjusted
+        and (row.n_cut > 0 or not row.quantity)
+    )
+
+
+@cache
+def _rounding(minor_digits: int, name: str) -> RoundingRule:
+    return RoundingRule(minor_digits, name)
+
+
 def _rule(row: _Row, agreement: Agreement | None) -> RoundingRule:
     if row.amount is None and agreement is not None:
         return agreement.rule
-    return RoundingRule(row.minor_digits, row.rounding)
+    return _rounding(row.minor_digits, row.rounding)
 
 
 def _no_credits(billed: Billed) -> pl.DataFrame:

@@ -47,10 +47,10 @@ def match(lines: pl.DataFrame, rows: pl.DataFrame, period: Period) -> Matched:
     rows = rows.with_row_index("row").with_columns(pl.lit(None, pl.Int64).alias(UNIT))
     rows = _by_id(lines, rows)
     by_id = rows[UNIT].drop_nulls().unique()
-    inside = _inside(rows, period)
+    rows = rows.with_columns(pl.col("period_start").alias("part_start"))
+    inside = _inside(lines, rows, period=period)
     skipped = rows.filter(pl.col(UNIT).is_null() & ~inside).height
     rows = rows.filter(pl.col(UNIT).is_not_null() | inside)
-    rows = rows.with_columns(pl.col("period_start").alias("part_start"))
     rows = _step(lines.filter(_untaken(rows)), rows, _SAME)
     for is_adjustment in (False, True):
         for keys in _STEPS:
@@ -72,11 +72,15 @@ def _untaken(rows: pl.DataFrame) -> pl.Expr:
     return ~pl.col(UNIT).is_in(rows[UNIT].drop_nulls().unique().implode())
 
 
-def _inside(rows: pl.DataFrame, period: Period) -> pl.Expr:
-    """Rows of the period; a row that does not say when is taken to be."""
+def _inside(lines: pl.DataFrame, rows: pl.DataFrame, *, period: Period) -> pl.Series:
+    """Rows of the period; one that does not say when, and one of a part of ours, is taken to be."""
     moments = rows["period_start"].unique().drop_nulls().to_list()
     kept = [moment for moment in moments if period.holds(moment)]
-    return pl.col("period_start").is_null() | pl.col("period_start").is_in(kept)
+    on = ["customer_id", "part_start"]
+    ours = lines.select(on).unique().with_columns(pl.lit(value=True).alias("is_ours"))
+    found = rows.join(ours, on=on, how="left", maintain_order="left")
+    is_inside = pl.col("period_start").is_null() | pl.col("period_start").is_in(kept)
+    return found.select(is_inside | pl.col("is_ours").fill_null(value=False)).to_series()
 
 
 def _by_id(lines: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:

@@ -75,7 +75,7 @@ def _tiles(run: Reconciliation) -> str:
     for each in run.comparisons:
         if each.check in (Check.LINES, Check.EXPORT) and each.currency:
             name = "Invoiced" if each.check is Check.LINES else "Exported"
-            off = f"{_signed(each.difference)} against {money_text(each.expected)}"
+            off = f"{_signed(each.difference)} against {_grouped(each.expected)}"
             tiles.append(_tile(f"{name}, {each.currency}", _grouped(each.got), off))
     return f'<div class="tiles">{"".join(tiles)}</div>'
 
@@ -122,7 +122,8 @@ def _charts(run: Reconciliation) -> list[str]:
         by_class: dict[str, int] = {}
         by_customer: dict[str, int] = {}
         for each in own:
-            name = f"{each.variance} ({each.check})".replace("_", " ")
+            several = f", {each.check}" if len(run.checks) > 1 else ""
+            name = f"{each.variance}".replace("_", " ") + several
             by_class[name] = by_class.get(name, 0) + each.amount
             customer = each.subject.customer_id
             by_customer[customer] = by_customer.get(customer, 0) + each.amount

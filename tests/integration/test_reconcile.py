@@ -253,6 +253,18 @@ def test_within_tolerance_is_listed_and_no_failure(settings: Settings, tmp_path:
     assert [each["tolerated"] for each in document["findings"]] == [False]
 
 
+def test_a_run_that_was_cut_off_shows_nothing(settings: Settings) -> None:
+    clean_world().insert(settings)
+    reconcile(settings, exit_code=0)
+    before = rows(settings, "SELECT * FROM review_worklist ORDER BY id")
+    plant(settings, "INSERT INTO reconciliation_findings (run_id, number) VALUES ('cut-off', 1)")
+    plant(settings, "INSERT INTO review_records_log (period, customer_id, meter, status, run_id, "
+          "recorded_at) VALUES ('2026-06', 'org_1', 'api_requests', 'needs-review', 'cut-off', "
+          "'2100-01-01 00:00:00')")  # fmt: skip
+    assert rows(settings, "SELECT count() FROM reconciliation_variances") == [(0,)]
+    assert rows(settings, "SELECT * FROM review_worklist ORDER BY id") == before
+
+
 def test_files_that_cannot_be_read_are_told_all_at_once(settings: Settings, tmp_path: Path) -> None:
     clean_world().insert(settings)
     export = tmp_path / "bad.csv"
