@@ -22,8 +22,8 @@ SELECT stream, partition, offset, `index`, id, identity,
        toUnixTimestamp64Milli(record_time) AS record_ms,
        quantity, counted, cumulative_before, included, overage, charge, card != 0 AS is_rated,
        toString(price_version) AS price_version, toString(catalog) AS catalog
-FROM usage_events FINAL
-WHERE customer_id = %(customer)s AND meter = %(meter)s AND `group` = %(group)s AND NOT disregarded
+FROM billable_events
+WHERE customer_id = %(customer)s AND meter = %(meter)s AND `group` = %(group)s
   AND arrayCount(b -> b <= toUnixTimestamp64Micro(occurred_at), %(borders)s) = 1
 ORDER BY record_time, stream, partition, offset, `index`
 """

@@ -44,8 +44,8 @@ FROM
 (
     SELECT customer_id, meter, `group`, e.quantity, occurred_at, identity, counted,
            {_SPAN.format(moment="occurred_at")} AS span
-    FROM usage_events AS e FINAL
-    WHERE customer_id IN %(customers)s AND NOT disregarded
+    FROM billable_events AS e
+    WHERE customer_id IN %(customers)s
 )
 WHERE {_INSIDE}
 GROUP BY customer_id, meter, `group`, span

@@ -2,6 +2,7 @@
 
 import getpass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +16,7 @@ from metering.errors import PermanentError, SettingsInvalid
 from rating_engine.price_book.book import PriceBook
 from rating_engine.price_book.load import load_price_book
 from rating_engine.price_book.schema import schema_text, schemas
+from sinks.audit import AuditLog
 from sinks.catalog_store import CatalogStore
 from sinks.clickhouse import connect_clickhouse
 
@@ -81,13 +83,15 @@ def load_command(
         msg = "--allow-edit: expected --reason with a text, got none"
         raise PermanentError(msg)
     client = connect_clickhouse(settings)
+    now = partial(datetime.now, UTC)
+    audit = AuditLog(client, settings, now=now) if allow_edit else None
     try:
         done = load_versions(
-            CatalogStore(client),
+            CatalogStore(client, audit),
             book,
             actor=actor or getpass.getuser(),
             edit_reason=reason.strip() if allow_edit else "",
-            now=datetime.now(UTC),
+            now=now(),
         )
     except LoadRefused as error:
         if as_json:

@@ -25,7 +25,7 @@ WITH wanted AS
            toStartOfHour(first, 'UTC') AS hour
     FROM (SELECT arrayJoin(%(keys)s) AS k)
 ),
-window_start >= first AS own
+window_start >= first AND events > 0 AS own
 SELECT customer_id, meter, `group`, toInt64(toUnixTimestamp(first)) AS start,
        toInt64(toUnixTimestamp(next)) AS end, toInt64(max(absorbed_offset)) AS absorbed,
        if(countIf(own) = 0, -1, toInt64(toUnixTimestamp(maxIf(window_start, own)))) AS newest,

@@ -14,7 +14,8 @@ FROM
 );
 
 -- Exact usage per customer, meter, group and hour, as of now: before any background merge, over
--- all source partitions, with the moment that it is complete to.
+-- all source partitions, with the moment that it is complete to. A row without an event is what a
+-- repair leaves of a total that should not be.
 CREATE VIEW IF NOT EXISTS {database}.live_usage AS
 SELECT
     customer_id,
@@ -31,6 +32,7 @@ SELECT
     max(t.last_occurred_at) AS last_occurred_at,
     (SELECT complete_to FROM {database}.complete_to) AS complete_to
 FROM {database}.usage_totals AS t FINAL
+WHERE t.events > 0
 GROUP BY customer_id, meter, `group`, window_start;
 
 -- Per day of occurrence: what was counted, what came late, and whether the day is complete.

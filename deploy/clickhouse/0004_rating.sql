@@ -73,6 +73,7 @@ SELECT
     sum(t.events) AS events,
     (SELECT complete_to FROM {database}.complete_to) AS complete_to
 FROM {database}.usage_totals AS t FINAL
+WHERE t.events > 0
 GROUP BY customer_id, meter, `group`, t.period_start, t.part_start, t.card = 0;
 
 -- What each part of a billing period is charged, exact: its rate card evaluated for its quantity,
@@ -221,7 +222,7 @@ SELECT
     max(t.last_occurred_at) AS last_occurred_at,
     (SELECT complete_to FROM {database}.complete_to) AS complete_to
 FROM {database}.usage_totals AS t FINAL
-WHERE t.card = 0
+WHERE t.card = 0 AND t.events > 0
 GROUP BY customer_id, meter, `group`, month;
 
 -- Where commits stand: a row of kind plan for each billing period with a plan commit, and one of
