@@ -120,13 +120,13 @@ class Rerater:
         exact = {name: units_of(stored.column(name).combine_chunks()) for name in _EXACT}
         columns = [stored.column(name).to_pylist() for name in _PLAIN]
         rows = [
-            _Row(*values, quantity)
+            _Row._make((*values, quantity))
             for *values, quantity in zip(*columns, exact["quantity"], strict=True)
         ]
         found = self._rated(rows)
         times = [stored.column(name).to_pylist() for name in _TIMES]
         before = [
-            Rating(bool(row.counted), *rest, row.card, row.price_version)
+            Rating._make((bool(row.counted), *rest, row.card, row.price_version))
             for row, *rest in zip(
                 rows, *times, *(exact[name] for name in _EXACT[1:]), strict=True
             )
@@ -210,7 +210,11 @@ class Rerater:
         chain = self._pricing.chain(row.customer_id, row.meter, start=part.start)
         _, rater, places = self._chain_raters.setdefault(
             (id(chain), row.group),
-            (chain, chain.rater(row.group), {each.start: at for at, each in enumerate(chain.parts)}),
+            (
+                chain,
+                chain.rater(row.group),
+                {each.start: at for at, each in enumerate(chain.parts)},
+            ),
         )
         values = chains.setdefault((*place, chain.parts[0].start), [0] * len(chain.parts))
         low = _sum(rater, values)

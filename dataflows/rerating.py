@@ -1,15 +1,15 @@
 """Derives what is stored of usage that was rated already again, while workers may be running.
 
-    1  fence    a new generation for every partition with usage of these customers: its worker is
-                refused at its next check, drops what it holds and starts anew from what is stored
-    2  wait     for a write that had passed its check before
-    3  rows     raw events below the partition's cut, whose rating comes out differently, in place
-                of themselves; the cards and billing periods that they name are written before
-    4  totals   one absolute row for each window that is not what raw adds up to now
-    5  fence    what a worker read between 1 and 4 is void as well
-    6  compare  both; begin again if a write slipped in between after all
-    A crash anywhere leaves rows and totals that are right, or are written by the next run: what was
-    metered is not touched, and every row is absolute. Repeat it.
+1  fence    a new generation for every partition with usage of these customers: its worker is
+            refused at its next check, drops what it holds and starts anew from what is stored
+2  wait     for a write that had passed its check before
+3  rows     raw events below the partition's cut, whose rating comes out differently, in place
+            of themselves; the cards and billing periods that they name are written before
+4  totals   one absolute row for each window that is not what raw adds up to now
+5  fence    what a worker read between 1 and 4 is void as well
+6  compare  both; begin again if a write slipped in between after all
+A crash anywhere leaves rows and totals that are right, or are written by the next run: what was
+metered is not touched, and every row is absolute. Repeat it.
 """
 
 import time

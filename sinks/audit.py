@@ -55,9 +55,7 @@ class AuditBroken(PermanentError):
 class AuditLog:
     """The audit log of one deployment. Every call may raise `DependencyDown`."""
 
-    def __init__(
-        self, client: Client, settings: Settings, *, now: Callable[[], datetime]
-    ) -> None:
+    def __init__(self, client: Client, settings: Settings, *, now: Callable[[], datetime]) -> None:
         """`now` is asked once for each row."""
         self._client = client
         self._key = f"{settings.redis_prefix}:audit"
@@ -92,11 +90,8 @@ class AuditLog:
         last = self._last()
         if kept is None:
             return self._adopted(last) if last.seq else NO_HEAD
-        row, head = kept
-        if last.seq == head.seq - 1 and row.previous_hash == last.hash:
-            self._insert(row)
-            return head
-        if last == head:
+        head = kept[1]
+        if last == head or self.complete(*kept):
             return head
         # another writer may have been between both of our looks
         if self.kept_head() != kept:
@@ -107,6 +102,14 @@ class AuditLog:
             "`meterline audit accept` goes on from what is there, and says so in the log"
         )
         raise AuditBroken(msg)
+
+    def complete(self, row: AuditRow, head: Head) -> bool:
+        """Write the row of the head into ClickHouse where only that is missing; whether it was."""
+        last = self._last()
+        if last.seq != head.seq - 1 or row.previous_hash != last.hash:
+            return False
+        self._insert(row)
+        return True
 
     def accept(self, *, actor: str, note: str) -> AuditRow | None:
         """Go on from the last row in ClickHouse although Redis knows another; None: it does not.
@@ -175,7 +178,9 @@ class AuditLog:
     def _insert(self, row: AuditRow) -> None:
         moment = _EPOCH + timedelta(microseconds=row.recorded_us)
         values = [row.seq, moment, *row.entry, row.previous_hash, row.hash]
-        columns = [pa.array([value], kind) for value, kind in zip(values, _SCHEMA.types, strict=True)]
+        columns = [
+            pa.array([value], kind) for value, kind in zip(values, _SCHEMA.types, strict=True)
+        ]
         insert_arrow(self._client, "audit_log", pa.table(columns, schema=_SCHEMA))
 
     def _now_us(self) -> int:

@@ -12,7 +12,7 @@ import pyarrow as pa
 from clickhouse_connect.driver.client import Client
 
 from metering.audit_chain import AuditRow
-from metering.correction import Correction, CorrectionKind, CorrectionState, read_correction
+from metering.correction import CorrectionKind, CorrectionState, read_correction
 from sinks.audit import AuditLog
 from sinks.clickhouse import clickhouse_errors, insert_arrow
 
@@ -36,6 +36,10 @@ FROM correction_states
 WHERE (%(state)s = '' OR state = %(state)s) AND (%(customer)s = '' OR customer_id = %(customer)s)
   AND (%(kind)s = '' OR kind = %(kind)s)
 ORDER BY changed_at DESC, correction_id LIMIT %(limit)s
+"""
+_HELD = """
+SELECT count() FROM invoice_holds
+WHERE customer_id = %(customer)s AND toUnixTimestamp(period_start) = %(start)s
 """
 
 
@@ -113,6 +117,13 @@ class CorrectionStore:
             rows = self._client.query(_LISTED, parameters=parameters).result_rows
         for row in rows:
             yield ListedCorrection(*row)
+
+    def is_held(self, customer_id: str, period_start: int) -> bool:
+        """Whether a billing period (Unix seconds) is not to be invoiced."""
+        parameters = {"customer": customer_id, "start": period_start}
+        with clickhouse_errors("asking for holds"):
+            rows = self._client.query(_HELD, parameters=parameters).result_rows
+        return bool(rows[0][0])
 
     def take_back(
         self, events: Sequence[TakenBack], *, correction_id: str, recorded_us: int

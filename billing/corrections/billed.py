@@ -152,11 +152,13 @@ class BilledSoFar:
 
 
 def money(amount: str, code: str) -> Money:
-    """Decimal text with no more digits than the currency is paid in."""
+    """Decimal text with no more digits than the currency is paid in. Raises `ValueError`."""
     known = currency(code)
     whole, _, fraction = amount.lstrip("-").partition(".")
     digits = known.minor_digits
-    assert not fraction[digits:].strip("0"), f"{amount} {code} is not payable"
+    if fraction[digits:].strip("0"):
+        message = f"expected at most {digits} digits behind the point of {code}, got {amount}"
+        raise ValueError(message)
     minor = int(whole + fraction[:digits].ljust(digits, "0"))
     return Money(known, -minor if amount.startswith("-") else minor)
 

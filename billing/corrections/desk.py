@@ -5,7 +5,7 @@ written after it. A step is taken only if the log still ends where it ended when
 read, so that of two people who decide at once one is told what the other did.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 
 from billing.corrections.policy import ApprovalPolicy, NotAllowed
@@ -50,7 +50,9 @@ class Desk:
         self._audit.settle()
         steps = self._store.steps(self._audit, correction_id)
         if not steps:
-            msg = f"expected a correction that `meterline correct list` shows, got {correction_id!r}"
+            msg = (
+                f"expected a correction that `meterline correct list` shows, got {correction_id!r}"
+            )
             raise NotAllowed(msg)
         self._store.settle(self._audit)
         return read_correction(steps[-1].entry.after)
@@ -84,10 +86,18 @@ class Desk:
             correction_id, CorrectionState.REJECTED, actor=actor, note=note, check=check
         )
 
-    def begin(self, found: Correction, *, actor: str, exposure: Decimal) -> Correction:
+    def begin(
+        self,
+        found: Correction,
+        *,
+        actor: str,
+        exposure: Decimal,
+        events: Sequence[str] = (),
+    ) -> Correction:
         """Approve by policy what needs nobody else, and write down that its effects begin.
 
-        `exposure` is what moves by what is known now. Beginning again is no step.
+        `exposure` is what moves by what is known now; `events` are identities (hexadecimal) that
+        no other correction may have begun to take back. Beginning again is no step.
         """
         if self.is_begun(found.correction_id):
             return found
@@ -106,6 +116,7 @@ class Desk:
             head = self._audit.settle()
             found = self.find(found.correction_id)
             require_next(found, CorrectionState.APPLIED)
+            self._require_free(found.correction_id, events)
             entry = _entry(found, before=found.document())
             if self._audit.append_after(head, entry._replace(action=BEGUN, actor=actor)):
                 return found
@@ -122,6 +133,17 @@ class Desk:
         """Whether some of its effects may stand already, so that it has to be finished."""
         condition = "object = %(id)s AND action = %(action)s"
         return any(self._audit.rows(condition, id=correction_id, action=BEGUN))
+
+    def _require_free(self, correction_id: str, events: Sequence[str]) -> None:
+        condition = "action = %(action)s AND object != %(id)s AND position(after, %(event)s) > 0"
+        for event in events:
+            known = {"id": correction_id, "action": BEGUN, "event": f'"{event}"'}
+            for row in self._audit.rows(condition, **known):
+                msg = (
+                    f"{correction_id}: expected events that no other correction takes back, got "
+                    f"one of {row.entry.object}; reject this one"
+                )
+                raise NotAllowed(msg)
 
     def _history(self, correction_id: str) -> list[Correction]:
         rows = self._store.steps(self._audit, correction_id)

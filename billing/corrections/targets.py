@@ -88,13 +88,9 @@ class Targets:
         """The events with these ids of a customer and meter."""
         keys = []
         for each in ids:
-            found = self._keys(
-                _KEYS_OF, {"customer": customer_id, "meter": meter, "id": each}
-            )
+            found = self._keys(_KEYS_OF, {"customer": customer_id, "meter": meter, "id": each})
             if not found:
-                msg = (
-                    f"--id: expected an accepted event of {customer_id} and {meter}, got {each!r}"
-                )
+                msg = f"--id: expected an accepted event of {customer_id} and {meter}, got {each!r}"
                 raise NotAllowed(msg)
             keys += found
         return self.by_key(keys)

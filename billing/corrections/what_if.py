@@ -136,9 +136,7 @@ class WhatIf:
         for batch in table.to_batches():
             quantities = units_of(batch.column("quantity"))
             for row, quantity in zip(batch.to_pylist(), quantities, strict=True):
-                found.append(
-                    Happening(row["identity"], quantity, row["at_us"], row["dimensions"])
-                )
+                found.append(Happening(row["identity"], quantity, row["at_us"], row["dimensions"]))
         return found
 
 

@@ -26,7 +26,10 @@ from sinks.rated_rows import RatedRows, Scope
 SEED = 20261
 LONG_AGO = datetime.fromisoformat("2025-01-01T00:00:00+00:00")
 #: More than the month: whole billing periods of everybody, also of those without a subscription.
-START, END = int((MONTH - timedelta(days=40)).timestamp()), int((MONTH + timedelta(days=70)).timestamp())
+START, END = (
+    int((MONTH - timedelta(days=40)).timestamp()),
+    int((MONTH + timedelta(days=70)).timestamp()),
+)
 RATINGS = (
     "SELECT customer_id, meter, id, partition, offset, counted, toString(cumulative_before),"
     " toString(included), toString(overage), toString(charge), card, price_version,"
@@ -50,6 +53,7 @@ def counted(settings: Settings, tmp_path: Path) -> Settings:
     """Usage of four customers and one without a subscription, on two partitions and in a file."""
     folder = catalog(tmp_path / "catalog", _everybody())
     found = load_settings(catalog=folder, http_port=0)
+    assert found.namespace == settings.namespace
     random = Random(SEED)
     events = [each for name in (*_everybody(), "nobody") for each in usage(name, random, 80)]
     random.shuffle(events)
@@ -80,9 +84,7 @@ def everyone(settings: Settings) -> tuple[str, ...]:
 
 def test_what_the_stream_rated_is_derived_again_to_the_last_digit(counted: Settings) -> None:
     client = connect_clickhouse(counted)
-    stored = RatedRows(client).billable(
-        Scope(everyone(counted), START, END), absorbed_cuts(client)
-    )
+    stored = RatedRows(client).billable(Scope(everyone(counted), START, END), absorbed_cuts(client))
     assert stored.num_rows == 400
     again = Rerater(load_price_book(counted.catalog)).rate(stored)
     client.close()

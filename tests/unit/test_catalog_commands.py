@@ -167,6 +167,11 @@ def test_an_edit_with_a_reason_is_audited(tmp_path: Path) -> None:
     after = store.kept["growth", 1]
     assert before != after
     assert entry == AuditEntry(
-        "price_version_edited", "growth/1", "ada", "price_change", "typo", before.content,
+        "price_version_edited",
+        "growth/1",
+        "ada",
+        "price_change",
+        "typo",
+        before.content,
         after.content,
     )
