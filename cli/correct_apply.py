@@ -27,10 +27,12 @@ from billing.corrections.targets import Target, Targets, require_retractable
 from billing.period_name import PeriodName
 from cli.context import stderr
 from cli.correct_desk import Corrections, now
+from dataflows.distinct_claims import DistinctClaims
 from dataflows.kafka_reader import kafka_config
 from dataflows.rerating import Rerating
 from metering.correction import Correction, CorrectionKind, CorrectionState
 from metering.errors import DependencyDown
+from metering.identity import identity_seed
 from rating_engine.billing_period import BillingPeriod
 from sinks.catalog_store import CatalogStore
 from sinks.clickhouse import connect_clickhouse
@@ -148,7 +150,14 @@ class Applying:
         reading = connect_clickhouse(self._at.settings)
         memory = adopt_memory(self._at.settings, reading, catalog, say=stderr.print)
         try:
-            Rerating(self._at.client, self._at.book, store=memory, say=stderr.print).derive(scopes)
+            seed = identity_seed(self._at.settings.identity_key.get_secret_value())
+            Rerating(
+                self._at.client,
+                self._at.book,
+                store=memory,
+                claims=DistinctClaims(memory, seed=seed),
+                say=stderr.print,
+            ).derive(scopes)
         finally:
             memory.close()
             reading.close()

@@ -96,7 +96,7 @@ def new_id() -> str:
     return f"c-{uuid.uuid4().hex[:12]}"
 
 
-def drafted(at: Corrections, request: Request, estimate: Estimate) -> Correction:
+def drafted(at: Corrections, request: Request, *, estimate: Estimate) -> Correction:
     """The draft that a request becomes."""
     actor = acting(at.settings, request.actor)
     return Correction(

@@ -13,13 +13,13 @@ from cli.correct_output import (
 
 
 def draft_or_show(
-    at: Corrections, request: Request, estimate: Estimate, *, dry_run: bool, as_json: bool
+    at: Corrections, request: Request, *, estimate: Estimate, dry_run: bool, as_json: bool
 ) -> None:
     """Print the money that moves; then, unless it is a dry run, draft it and say what is next."""
     policy = at.desk.policy
     if not as_json:
         print_estimate(estimate, policy)
-    found = None if dry_run else at.desk.draft(drafted(at, request, estimate))
+    found = None if dry_run else at.desk.draft(drafted(at, request, estimate=estimate))
     if as_json:
         print_json({
             "dry_run": dry_run,

@@ -71,7 +71,7 @@ def retract_command(
             reason=reason, note=note, actor=actor,
         )  # fmt: skip
         estimate = at.estimator.events(found)
-        draft_or_show(at, request, estimate, dry_run=dry_run, as_json=as_json)
+        draft_or_show(at, request, estimate=estimate, dry_run=dry_run, as_json=as_json)
 
 
 def replace_command(
@@ -126,7 +126,7 @@ def replace_command(
             reason=reason, note=note, actor=actor, correction_id=correction_id,
         )  # fmt: skip
         estimate = at.estimator.events(found, new)
-        draft_or_show(at, request, estimate, dry_run=dry_run, as_json=as_json)
+        draft_or_show(at, request, estimate=estimate, dry_run=dry_run, as_json=as_json)
 
 
 def replacement_id(event_id: str, correction_id: str) -> str:

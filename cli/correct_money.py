@@ -64,7 +64,7 @@ def rerate_command(
             object=f"{name.text} of {', '.join(asked) if asked else 'everybody'}"[:200],
             payload={"customers": asked}, reason=reason, note=note, actor=actor,
         )  # fmt: skip
-        draft_or_show(at, request, estimate, dry_run=dry_run, as_json=as_json)
+        draft_or_show(at, request, estimate=estimate, dry_run=dry_run, as_json=as_json)
 
 
 def hold_command(
@@ -86,11 +86,11 @@ def hold_command(
     Example: meterline correct hold --customer org_123 --period 2026-06 --reason dispute
     """
     with corrections(catalog) as at:
-        request = _about(at, CorrectionKind.HOLD, customer, period=period)._replace(
+        request = _about(at, CorrectionKind.HOLD, customer=customer, period=period)._replace(
             reason=reason, note=note, actor=actor
         )
         _require_held(at, request, held=False)
-        draft_or_show(at, request, NOTHING, dry_run=dry_run, as_json=as_json)
+        draft_or_show(at, request, estimate=NOTHING, dry_run=dry_run, as_json=as_json)
 
 
 def release_command(
@@ -112,11 +112,11 @@ def release_command(
     Example: meterline correct release --customer org_123 --period 2026-06 --reason dispute
     """
     with corrections(catalog) as at:
-        request = _about(at, CorrectionKind.RELEASE, customer, period=period)._replace(
+        request = _about(at, CorrectionKind.RELEASE, customer=customer, period=period)._replace(
             reason=reason, note=note, actor=actor
         )
         _require_held(at, request, held=True)
-        draft_or_show(at, request, NOTHING, dry_run=dry_run, as_json=as_json)
+        draft_or_show(at, request, estimate=NOTHING, dry_run=dry_run, as_json=as_json)
 
 
 def credit_command(
@@ -147,17 +147,17 @@ def credit_command(
     estimate = credited(amount, currency)
     with corrections(catalog) as at:
         text = period or f"{datetime.now(UTC):%Y-%m-%d}"
-        request = _about(at, CorrectionKind.CREDIT, customer, period=text)._replace(
+        request = _about(at, CorrectionKind.CREDIT, customer=customer, period=text)._replace(
             payload={"amount": amount, "currency": currency}, reason=reason, note=note, actor=actor
         )
         opened = OpenPeriods(at.estimator.billed, at.book)
         asked = at.estimator.what_if.period(customer, PeriodName.read(text))
         posted_to = opened.at_or_after(customer, asked)
         opened.require_currency(customer, posted_to, code=currency)
-        draft_or_show(at, request, estimate, dry_run=dry_run, as_json=as_json)
+        draft_or_show(at, request, estimate=estimate, dry_run=dry_run, as_json=as_json)
 
 
-def _about(at: Corrections, kind: CorrectionKind, customer: str, *, period: str) -> Request:
+def _about(at: Corrections, kind: CorrectionKind, *, customer: str, period: str) -> Request:
     name = PeriodName.read(period)
     if not customer or customer not in at.book.subscriptions:
         msg = f"--customer: expected one with a subscription, got {customer!r}"

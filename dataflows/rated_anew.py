@@ -13,11 +13,13 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from dataflows.card_rows import NewCard, card_table, period_table
+from dataflows.distinct_claims import Place
 from dataflows.pricing import CHAINED, SPLIT, Chain, Part, Price, Pricing
 from dataflows.rating_columns import words_of
 from metering.batch import CHARGE_SCALE
 from metering.catalog import Aggregation, Meter
 from metering.decimals import decimal256_of_words, units_of
+from metering.value_identity import ValueKey
 from rating_engine.exact import ONE_UNIT
 from rating_engine.price_book.book import PriceBook
 from rating_engine.rate_card import CardLabel, RateCard, rate_card
@@ -51,11 +53,15 @@ class Rating(NamedTuple):
 
 
 class RatedAnew(NamedTuple):
-    """Rows that come out differently, and the prices that they name (None: no new ones)."""
+    """Rows that come out differently, and the prices that they name (None: no new ones).
+
+    `values` say which event counts for each distinct value.
+    """
 
     changed: pa.Table
     cards: pa.Table | None
     periods: pa.Table | None
+    values: dict[ValueKey, Place]
 
 
 class _Row(NamedTuple):
@@ -110,19 +116,16 @@ class Rerater:
         self._meters: Mapping[str, Meter] = book.catalog.meters
         self._cards: dict[tuple[object, ...], tuple[int, RateCard, str]] = {}
         self._new: list[NewCard] = []
+        self._values: dict[ValueKey, Place] = {}
         self._chain_raters: dict[tuple[int, str], tuple[Chain, SplitRater, dict[int, int]]] = {}
 
     def rate(self, stored: pa.Table) -> RatedAnew:
         """`stored` has all billable rows of whole periods, as `RatedRows.billable` gives them."""
         if not stored.num_rows:
-            return RatedAnew(stored, None, None)
+            return RatedAnew(stored, None, None, {})
         stored = stored.combine_chunks()
         exact = {name: units_of(stored.column(name).combine_chunks()) for name in _EXACT}
-        columns = [stored.column(name).to_pylist() for name in _PLAIN]
-        rows = [
-            _Row._make((*values, quantity))
-            for *values, quantity in zip(*columns, exact["quantity"], strict=True)
-        ]
+        rows = _rows(stored)
         found = self._rated(rows)
         times = [stored.column(name).to_pylist() for name in _TIMES]
         before = [
@@ -133,9 +136,15 @@ class Rerater:
         ]  # fmt: skip
         changed = [at for at, rating in enumerate(found) if rating != before[at]]
         kept = stored.take(pa.array(changed, pa.int64()))
-        table = _with_ratings(kept, [found[at] for at in changed], self._book.content_hash)
+        table = _with_ratings(kept, [found[at] for at in changed], catalog=self._book.content_hash)
         new, self._new = self._new, []
-        return RatedAnew(table, card_table(new), period_table(self._pricing.take_billed()))
+        values, self._values = self._values, {}
+        return RatedAnew(table, card_table(new), period_table(self._pricing.take_billed()), values)
+
+    def values_of(self, stored: pa.Table) -> set[ValueKey]:
+        """Distinct values of rows, by the parts of now."""
+        keys = (self._value(row, self._part(row)) for row in _rows(stored))
+        return {key for key in keys if key is not None}
 
     def _rated(self, rows: Sequence[_Row]) -> list[Rating]:
         parts = [self._part(row) for row in rows]
@@ -149,9 +158,11 @@ class Rerater:
             before = value.units
             value.add(row, self._how(row.meter), counted=counts)
             if part.price == CHAINED:
-                figures, card, version = self._chained(row, part, place, value.units, chains)
+                figures, card, version = self._chained(
+                    row, part, place=place, after=value.units, chains=chains
+                )
             else:
-                figures, card, version = self._carded(row, part, before, value.units)
+                figures, card, version = self._carded(row, part, before=before, after=value.units)
             found.append(
                 Rating(counts, part.start, part.period_start, before, *figures, card, version)
             )
@@ -171,23 +182,30 @@ class Rerater:
     def _counted(self, rows: Sequence[_Row], parts: Sequence[Part]) -> list[bool]:
         """One event for each distinct value of a part: one that counted before, else the first."""
         found = [bool(row.counted) for row in rows]
-        held: dict[tuple[object, ...], tuple[tuple[object, ...], int]] = {}
+        held: dict[ValueKey, tuple[tuple[object, ...], int]] = {}
         for at, (row, part) in enumerate(zip(rows, parts, strict=True)):
-            meter = self._meters.get(row.meter)
-            if meter is None or meter.counted_dimension is None:
+            key = self._value(row, part)
+            if key is None:
                 continue
-            value = json.loads(row.dimensions or "{}").get(meter.counted_dimension, "")
-            key = (row.customer_id, row.meter, row.group, part.start, value)
             order = (not found[at], row.record_ms, row.partition, row.offset, row.index)
             found[at] = False
             if key not in held or order < held[key][0]:
                 held[key] = order, at
-        for _, at in held.values():
+        for key, (_, at) in held.items():
             found[at] = True
+            row = rows[at]
+            self._values[key] = Place(row.stream, row.partition, row.offset, row.index)
         return found
 
+    def _value(self, row: _Row, part: Part) -> ValueKey | None:
+        meter = self._meters.get(row.meter)
+        if meter is None or meter.counted_dimension is None:
+            return None
+        value = json.loads(row.dimensions or "{}").get(meter.counted_dimension, "")
+        return row.customer_id, row.meter, row.group, part.start, value
+
     def _carded(
-        self, row: _Row, part: Part, before: int, after: int
+        self, row: _Row, part: Part, *, before: int, after: int
     ) -> tuple[Figures, int, str]:  # fmt: skip
         if part.price < 0:
             return _NOTHING, 0, ""
@@ -204,7 +222,7 @@ class Rerater:
         return (high[0] - low[0], high[1] - low[1], high[2] - low[2]), number, version
 
     def _chained(
-        self, row: _Row, part: Part, place: tuple[object, ...], after: int,
+        self, row: _Row, part: Part, *, place: tuple[object, ...], after: int,
         chains: dict[tuple[object, ...], list[int]],
     ) -> tuple[Figures, int, str]:  # fmt: skip
         chain = self._pricing.chain(row.customer_id, row.meter, start=part.start)
@@ -248,7 +266,16 @@ def _sum(rater: SplitRater, values: Sequence[int]) -> Figures:
     return included, overage, charge
 
 
-def _with_ratings(rows: pa.Table, found: Sequence[Rating], catalog: str) -> pa.Table:
+def _rows(stored: pa.Table) -> list[_Row]:
+    columns = [stored.column(name).to_pylist() for name in _PLAIN]
+    quantities = units_of(stored.column("quantity").combine_chunks()) if stored.num_rows else []
+    return [
+        _Row._make((*values, quantity))
+        for *values, quantity in zip(*columns, quantities, strict=True)
+    ]
+
+
+def _with_ratings(rows: pa.Table, found: Sequence[Rating], *, catalog: str) -> pa.Table:
     columns = {name: [getattr(each, name) for each in found] for name in Rating._fields}
     derived = {
         "counted": pa.array(columns["counted"], pa.bool_()),

@@ -6,8 +6,9 @@
 3  rows     raw events below the partition's cut, whose rating comes out differently, in place
             of themselves; the cards and billing periods that they name are written before
 4  totals   one absolute row for each window that is not what raw adds up to now
-5  fence    what a worker read between 1 and 4 is void as well
-6  compare  both; begin again if a write slipped in between after all
+5  values   the dedup memory is told which event counts for each distinct value
+6  fence    what a worker read between 1 and 5 is void as well
+7  compare  both; begin again if a write slipped in between after all
 A crash anywhere leaves rows and totals that are right, or are written by the next run: what was
 metered is not touched, and every row is absolute. Repeat it.
 """
@@ -18,6 +19,7 @@ from itertools import islice
 
 from clickhouse_connect.driver.client import Client
 
+from dataflows.distinct_claims import DistinctClaims
 from dataflows.rated_anew import Rerater
 from metering.claims import DedupStore
 from metering.errors import DependencyDown
@@ -37,10 +39,13 @@ class Rerating:
     """Makes raw rows and totals of customers what the price book of now makes of them."""
 
     def __init__(
-        self, client: Client, book: PriceBook, *, store: DedupStore, settle_s: float = _SETTLE_S,
-        say: Callable[[str], None] = lambda _text: None,
+        self, client: Client, book: PriceBook, *, store: DedupStore, claims: DistinctClaims,
+        settle_s: float = _SETTLE_S, say: Callable[[str], None] = lambda _text: None,
     ) -> None:  # fmt: skip
-        """`store` is the adopted dedup memory; `say` hears what is being done."""
+        """`store` is the adopted dedup memory, `claims` tells it; `say` hears what is done."""
+        self._claims = claims
+        meters = book.catalog.meters.values()
+        self._distinct = [each.key for each in meters if each.counted_dimension is not None]
         self._book = book
         self._client = client
         self._rows = RatedRows(client)
@@ -60,11 +65,6 @@ class Rerating:
                 done += self._derive(scope._replace(customers=customers))
         return done
 
-    def cut_of(self, stream: str, partition: int) -> int:
-        """First offset of a partition that is not absorbed yet; 0 where none is."""
-        cuts = self._cuts({(stream, partition)})
-        return cuts[0].next_offset if cuts else 0
-
     def _derive(self, scope: Scope) -> int:
         partitions = self._rows.partitions(scope.customers)
         if not partitions:
@@ -74,7 +74,8 @@ class Rerating:
             self._fence(partitions)
             time.sleep(self._settle_s)
             cuts = self._cuts(partitions)
-            rated = Rerater(self._book).rate(self._rows.billable(scope, cuts))
+            rater = Rerater(self._book)
+            rated = rater.rate(self._rows.billable(scope, cuts))
             self._say(
                 f"round {number}: {len(scope.customers)} customers, "
                 f"{rated.changed.num_rows} events rated differently"
@@ -83,6 +84,10 @@ class Rerating:
                 self._rows.write(rated.changed, cards=rated.cards, periods=rated.periods)
                 done += rated.changed.num_rows
             self._totals.write(scope, cuts)
+            self._claims.hold(rated.values)
+            if self._distinct:
+                gone = rater.values_of(self._rows.taken_back(scope, self._distinct))
+                self._claims.let_go(gone - rated.values.keys())
             self._fence(partitions)
             if self._is_settled(scope, self._cuts(partitions)):
                 return done

@@ -101,8 +101,10 @@ class CorrectionAdjustments:
         lines = [*lines, *self._left_over(found, len(lines))]
         name = sha256(canonical_json(_key(found)).encode()).hexdigest()[:20]
         adjustment_id = f"adj-{name}"
-        insert_arrow(self._client, "adjustment_lines", _lines(found, lines, adjustment_id))
-        head = _head(found, lines, adjustment_id)
+        insert_arrow(
+            self._client, "adjustment_lines", _lines(found, lines, adjustment_id=adjustment_id)
+        )
+        head = _head(found, lines, adjustment_id=adjustment_id)
         moment = _EPOCH + timedelta(microseconds=issued_us)
         head["issued_at"] = pa.array([moment], pa.timestamp("us", tz="UTC"))
         insert_arrow(self._client, "adjustments", pa.table(head))
@@ -112,7 +114,8 @@ class CorrectionAdjustments:
         with clickhouse_errors("reading lines of an adjustment"):
             rows = self._client.query(_EXISTING, parameters=_key(found)).result_rows
         return [
-            AdjustmentLine(*row[:5], 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, "", 0) for row in rows[count:]
+            AdjustmentLine._make((*row, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, "", 0))
+            for row in rows[count:]
         ]
 
 
@@ -122,7 +125,7 @@ def _key(found: Adjustment) -> dict[str, object]:
     }  # fmt: skip
 
 
-def _lines(found: Adjustment, lines: Sequence[AdjustmentLine], adjustment_id: str) -> pa.Table:
+def _lines(found: Adjustment, lines: Sequence[AdjustmentLine], *, adjustment_id: str) -> pa.Table:
     count = len(lines)
     scales = {"quantity": 12, "included": 12, "overage": 12, "exact": 24, "amount": 4}
     columns = {
@@ -147,7 +150,7 @@ def _lines(found: Adjustment, lines: Sequence[AdjustmentLine], adjustment_id: st
 
 
 def _head(
-    found: Adjustment, lines: Sequence[AdjustmentLine], adjustment_id: str
+    found: Adjustment, lines: Sequence[AdjustmentLine], *, adjustment_id: str
 ) -> dict[str, pa.Array]:
     text = canonical_json([[str(value) for value in each] for each in lines])
     return {

@@ -34,6 +34,15 @@ WHERE offset < next_offset
 ORDER BY stream, partition, offset, `index`
 SETTINGS max_bytes_before_external_sort = 500000000
 """
+_TAKEN_BACK = """
+SELECT *, toUnixTimestamp64Micro(occurred_at) AS at_us,
+       toUnixTimestamp64Milli(record_time) AS record_ms
+FROM usage_events FINAL
+WHERE customer_id IN %(customers)s AND meter IN %(distinct)s AND NOT disregarded
+  AND (customer_id, meter, identity) IN
+      (SELECT customer_id, meter, identity FROM retracted_events FINAL WHERE is_retracted)
+  AND arrayCount(b -> b <= toUnixTimestamp64Micro(occurred_at), %(borders)s) = 1
+"""
 _PLACES = """
 SELECT DISTINCT toString(stream), partition FROM usage_totals WHERE customer_id IN %(customers)s
 UNION DISTINCT
@@ -86,6 +95,16 @@ class RatedRows:
         with clickhouse_errors("reading the events to rate anew"):
             found = self._client.query_arrow(sql, parameters=parameters, use_strings=True)
         return found.combine_chunks()
+
+    def taken_back(self, scope: Scope, meters: Sequence[str]) -> pa.Table:
+        """Rows of `meters` that do not count any more, in the same columns."""
+        parameters = {
+            "customers": list(scope.customers),
+            "distinct": list(meters) or [""],
+            "borders": [scope.start * _SECOND_US, scope.end * _SECOND_US],
+        }
+        with clickhouse_errors("reading the events that were taken back"):
+            return self._client.query_arrow(_TAKEN_BACK, parameters=parameters, use_strings=True)
 
     def partitions(self, customers: Sequence[str]) -> set[tuple[str, int]]:
         """Where usage of these customers came from."""

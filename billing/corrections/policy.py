@@ -28,7 +28,7 @@ class ApprovalPolicy:
 
     @classmethod
     def read(cls, text: str) -> "ApprovalPolicy":
-        """Read `500`, for every currency, or `USD=500 JPY=70000`, and nothing without approval else.
+        """Read `500`, for every currency, or `USD=500 JPY=70000`, and 0 for the others.
 
         Raises `SettingsInvalid`.
         """

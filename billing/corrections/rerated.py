@@ -103,7 +103,7 @@ class ReratedPeriods:
                     new[key] = new.get(key, Money(line.amount.currency, 0)) + line.amount
         old = {(meter, group_key(group)): each for (meter, group), each in live.items()}
         differences = [
-            _difference(customer_id, LineKind.CHARGE, key, old=old.get(key), new=new.get(key))
+            _difference(customer_id, LineKind.CHARGE, key=key, old=old.get(key), new=new.get(key))
             for key in sorted(old.keys() | new.keys())
         ]
         return ReratedCustomer(customer_id, period, tuple(differences), None, (), 0)
@@ -121,7 +121,7 @@ class ReratedPeriods:
             if before[1:] != after[1:]:
                 lines.append(ReratedLine(key, before, after, *named.get(key, ("", 0))))
         if found is not None and found.bill.total.currency.code != billed.currency:
-            _refuse(customer_id, billed.currency, found.bill.total.currency.code)
+            _refuse(customer_id, old=billed.currency, new=found.bill.total.currency.code)
         code = billed.currency
         sums: dict[tuple[str, str, str], list[int]] = {}
         for key in billed.lines.keys() | now.keys():
@@ -130,7 +130,7 @@ class ReratedPeriods:
             pair[1] += now[key][0].amount if key in now else 0
         differences = [
             _difference(
-                customer_id, LineKind(kind), (meter, group_key(group) if group else ()),
+                customer_id, LineKind(kind), key=(meter, group_key(group) if group else ()),
                 old=money_of(pair[0], code), new=money_of(pair[1], code),
             )
             for (kind, meter, group), pair in sorted(sums.items())
@@ -172,18 +172,18 @@ def changed(differences: Sequence[Difference]) -> list[Difference]:
 
 
 def _difference(
-    customer_id: str, kind: LineKind, key: tuple[str, tuple[tuple[str, str], ...]], *,
+    customer_id: str, kind: LineKind, *, key: tuple[str, tuple[tuple[str, str], ...]],
     old: Money | None, new: Money | None,
 ) -> Difference:  # fmt: skip
     known = old or new
     assert known is not None, "one side has it"
     nothing = Money(known.currency, 0)
     if old is not None and new is not None and old.currency != new.currency:
-        _refuse(customer_id, old.currency.code, new.currency.code)
+        _refuse(customer_id, old=old.currency.code, new=new.currency.code)
     return Difference(customer_id, kind, *key, old or nothing, new or nothing)
 
 
-def _refuse(customer_id: str, old: str, new: str) -> None:
+def _refuse(customer_id: str, *, old: str, new: str) -> None:
     msg = (
         f"{customer_id}: expected charges in {old}, as they were, got {new}; credit the one and "
         "charge the other by hand"

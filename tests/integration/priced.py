@@ -25,7 +25,8 @@ METERS = """meters:
 """
 _CHARGES = """
     charges:
-    - {meter: requests, allowance: "%(allowance)s", price: {model: per_unit, unit_price: "%(unit)s"}}
+    - {meter: requests, allowance: "%(allowance)s", price: {model: per_unit,
+        unit_price: "%(unit)s"}}
     - {meter: calls, allowance: "100", price: {model: graduated, tiers: [
         {up_to: "100", unit_price: "%(first)s"}, {unit_price: "0.02"}]}}
     - {meter: storage, price: {model: graduated, tiers: [

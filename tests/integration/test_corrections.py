@@ -226,7 +226,8 @@ def test_a_credit_is_posted_to_the_open_period(counted: Settings) -> None:
         ("-12.5",)
     ]
     for amount, code, told in (
-        ("0", "USD", "other than 0"), ("1.234", "USD", "at most 2 digits"), ("5", "EUR", "charged in"),
+        ("0", "USD", "other than 0"), ("1.234", "USD", "at most 2 digits"),
+        ("5", "EUR", "charged in"),
         ("x", "USD", "expected a decimal"), ("5", "US", "ISO 4217"),
     ):  # fmt: skip
         done = meterline(counted, "correct", *asked, f"--amount={amount}", "--currency", code)
@@ -260,8 +261,9 @@ def invoice(settings: Settings, lines: list[tuple[str, str, str, list[str], Deci
             f" '{amount}', '{amount}', 'USD'"
         )
     client.command(
-        "INSERT INTO invoices (customer_id, period_start, invoice_id, run_id, currency, minor_digits,"
-        f" calculation_version, issued_at) SELECT 'org', {start}, 'inv-1', 'run', 'USD', 2, 1, now64(6)"
+        "INSERT INTO invoices (customer_id, period_start, invoice_id, run_id, currency,"
+        f" minor_digits, calculation_version, issued_at) SELECT 'org', {start}, 'inv-1', 'run', 'USD',"
+        " 2, 1, now64(6)"
     )
     client.close()
 
@@ -303,7 +305,8 @@ def test_rating_again_posts_the_difference_of_an_invoice_and_makes_all_agree(
     all_agree(new)
     assert rows(
         new,
-        "SELECT customer_id, kind, toString(total), calculation_version, invoice_id FROM adjustments FINAL",
+        "SELECT customer_id, kind, toString(total), calculation_version, invoice_id"
+        " FROM adjustments FINAL",
     ) == [("org", "rerating", str(moved.normalize()), 2, "inv-1")]
     (line,) = [
         each for each in rows(new, "SELECT meter, toString(amount) FROM adjustment_lines_explained")

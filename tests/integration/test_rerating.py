@@ -1,4 +1,4 @@
-"""Stored ratings are derived again: what was right stays, and what the price book changed follows."""
+"""Stored ratings are derived again: what was right stays, what the price book changed follows."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from counting import answer, count, produce, rows
 from priced import CHANGE, MONTH, PERIOD, PLANS, catalog, usage
 
 from cli.context import stderr
+from dataflows.distinct_claims import DistinctClaims
 from dataflows.rated_anew import Rerater
 from dataflows.rerating import Rerating
+from metering.identity import identity_seed
 from metering.settings import Settings, load_settings
 from rating_engine.price_book.load import load_price_book
 from sinks.clickhouse import connect_clickhouse
@@ -70,7 +72,9 @@ def derive(settings: Settings, *customers: str) -> int:
     client = connect_clickhouse(settings)
     book = load_price_book(settings.catalog)
     store = adopt_memory(settings, connect_clickhouse(settings), book.catalog, say=stderr.print)
-    rerating = Rerating(client, book, store=store, settle_s=0.05)
+    seed = identity_seed(settings.identity_key.get_secret_value())
+    claims = DistinctClaims(store, seed=seed)
+    rerating = Rerating(client, book, store=store, claims=claims, settle_s=0.05)
     try:
         return rerating.derive([Scope(customers, START, END)])
     finally:
