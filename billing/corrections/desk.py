@@ -137,7 +137,7 @@ class Desk:
     def _require_free(self, correction_id: str, events: Sequence[str]) -> None:
         condition = "action = %(action)s AND object != %(id)s AND position(after, %(event)s) > 0"
         for event in events:
-            known = {"id": correction_id, "action": BEGUN, "event": f'"{event}"'}
+            known = {"id": correction_id, "action": BEGUN, "event": event}
             for row in self._audit.rows(condition, **known):
                 msg = (
                     f"{correction_id}: expected events that no other correction takes back, got "
