@@ -1,6 +1,5 @@
 """`meterline catalog`: check the files, load their prices, publish the schemas for editors."""
 
-import getpass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -11,6 +10,7 @@ import typer
 
 from cli.catalog_faults import fault_document
 from cli.context import CatalogOption, JsonOption, console, settings_with, stderr
+from cli.correct_desk import acting
 from dataflows.catalog_load import LoadRefused, load_versions
 from metering.errors import PermanentError, SettingsInvalid
 from rating_engine.price_book.book import PriceBook
@@ -89,7 +89,7 @@ def load_command(
         done = load_versions(
             CatalogStore(client, audit),
             book,
-            actor=actor or getpass.getuser(),
+            actor=acting(settings, actor),
             edit_reason=reason.strip() if allow_edit else "",
             now=now(),
         )

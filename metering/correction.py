@@ -46,7 +46,7 @@ class ReasonCode(StrEnum):
     WRONG_TIME = "wrong_time"
     WRONG_CUSTOMER = "wrong_customer"
     WRONG_DIMENSIONS = "wrong_dimensions"
-    TEST_TRAFFIC = "test_traffic"
+    TRIAL_TRAFFIC = "trial_traffic"
     PRICE_CHANGE = "price_change"
     SUBSCRIPTION_CHANGE = "subscription_change"
     BILLING_ERROR = "billing_error"

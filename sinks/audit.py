@@ -87,29 +87,29 @@ class AuditLog:
     def settle(self) -> Head:
         """The head, after writing what another writer left behind. Raises `AuditBroken`."""
         kept = self.kept_head()
-        last = self._last()
         if kept is None:
+            last = self._last()
             return self._adopted(last) if last.seq else NO_HEAD
-        head = kept[1]
-        if last == head or self.complete(*kept):
-            return head
-        # another writer may have been between both of our looks
+        if self.complete(*kept):
+            return kept[1]
+        # another writer may have been between our looks at Redis and at ClickHouse
+        last = self._last()
         if self.kept_head() != kept:
             return self.settle()
         msg = (
-            f"audit log: expected it to end with {head}, as Redis knows, got {last}. Rows were "
+            f"audit log: expected it to end with {kept[1]}, as Redis knows, got {last}. Rows were "
             "removed, or put in, by somebody else: see `meterline audit verify`; "
             "`meterline audit accept` goes on from what is there, and says so in the log"
         )
         raise AuditBroken(msg)
 
     def complete(self, row: AuditRow, head: Head) -> bool:
-        """Write the row of the head into ClickHouse where only that is missing; whether it was."""
+        """Whether ClickHouse ends with the head; its row is written where only that is missing."""
         last = self._last()
-        if last.seq != head.seq - 1 or row.previous_hash != last.hash:
-            return False
-        self._insert(row)
-        return True
+        if last.seq == head.seq - 1 and row.previous_hash == last.hash:
+            self._insert(row)
+            return True
+        return last == head
 
     def accept(self, *, actor: str, note: str) -> AuditRow | None:
         """Go on from the last row in ClickHouse although Redis knows another; None: it does not.

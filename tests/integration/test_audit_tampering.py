@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -12,7 +13,8 @@ from functools import partial
 from typing import Any
 
 import pytest
-from counting import answer, environment, meterline, plant, rows
+from counting import environment, plant, rows
+from in_process import answer, meterline
 
 from metering.audit_chain import AuditEntry, AuditRow
 from metering.settings import Settings
@@ -36,10 +38,10 @@ def write(settings: Settings, *notes: str) -> list[AuditRow]:
 
 
 def faults(settings: Settings, *more: str) -> list[dict[str, Any]]:
-    done = meterline(settings, "audit", "verify", *more)
-    found = answer(settings, "audit", "verify", *more)
-    assert found["holds"] == (done.returncode == 0)
-    assert done.returncode == (1 if found["faults"] else 0), done.stderr
+    done = meterline(settings, "audit", "verify", "--json", *more)
+    found = json.loads(done.stdout)
+    assert done.returncode == (1 if found["faults"] else 0)
+    assert found["holds"] == (not found["faults"])
     return list(found["faults"])
 
 
@@ -54,7 +56,8 @@ def faults(settings: Settings, *more: str) -> list[dict[str, Any]]:
         ("DELETE FROM audit_log WHERE 1", 4, "that was kept elsewhere"),
         ("INSERT INTO audit_log SELECT * REPLACE ('eve' AS actor) FROM audit_log WHERE seq = 2",
          2, "changed"),
-        ("INSERT INTO audit_log SELECT * REPLACE (5 AS seq) FROM audit_log WHERE seq = 4",
+        ("INSERT INTO audit_log SELECT * REPLACE (5 AS seq) FROM "
+         "(SELECT * FROM audit_log WHERE seq = 4)",
          5, "changed"),
     ],
 )  # fmt: skip

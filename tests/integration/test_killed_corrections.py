@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 from clickhouse_connect.driver.httpclient import HttpClient
-from counting import answer, count, meterline, produce, rows
+from counting import count, produce, rows
+from in_process import answer, meterline
 from priced import PERIOD, catalog
 from test_corrections import ADA, CALLS, LONG_AGO, call, charged, draft, invoice, oracle
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random
@@ -10,7 +9,8 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from counting import answer, count, produce, rows
+from counting import count, produce, rows
+from in_process import answer, count_file
 from priced import CHANGE, MONTH, PERIOD, PLANS, catalog, usage
 
 from cli.context import stderr
@@ -62,9 +62,7 @@ def counted(settings: Settings, tmp_path: Path) -> Settings:
     for partition in range(2):
         produce(found, events[partition:300:2], partition=partition)
     count(found)
-    path = tmp_path / "more.ndjson"
-    path.write_text("".join(json.dumps(each) + "\n" for each in events[300:]), encoding="utf-8")
-    assert answer(found, "backfill", str(path))[0]["accepted"] == len(events) - 300
+    count_file(found, tmp_path / "more.ndjson", events[300:])
     return found
 
 

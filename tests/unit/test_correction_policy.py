@@ -77,8 +77,9 @@ class MemoryStore:
 
 def correction(exposure: str = "5", name: str = "c-1", **changes: Any) -> Correction:
     found = Correction(
-        name, 1, S.DRAFT, CorrectionKind.RETRACT, "org", "2026-06", 0, "place", '{"events":["e1e1"]}',
-        "ada", "ada", ReasonCode.DUPLICATE_USAGE, "", Decimal(exposure), "USD", 1,
+        name, 1, S.DRAFT, CorrectionKind.RETRACT, "org", "2026-06", 0, "place",
+        '{"events":["e1e1"]}', "ada", "ada",
+        ReasonCode.DUPLICATE_USAGE, "", Decimal(exposure), "USD", 1,
     )  # fmt: skip
     return Correction(**{**{name: getattr(found, name) for name in found.__slots__}, **changes})
 

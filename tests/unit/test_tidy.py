@@ -33,6 +33,12 @@ LONG_LINES: dict[str, int] = {
 }
 #: Functions with more than `PARAMETERS_MAX` parameters: constructors and commands.
 MANY_PARAMETERS: dict[str, int] = {
+    "cli/correct_events.py replace_command": 1,
+    "cli/correct_events.py retract_command": 1,
+    "cli/correct_money.py credit_command": 1,
+    "cli/correct_money.py hold_command": 1,
+    "cli/correct_money.py release_command": 1,
+    "cli/correct_money.py rerate_command": 1,
     "cli/explain.py explain_command": 1,
     "cli/preview.py preview_command": 1,
     "cli/rejects.py replay_command": 1,
