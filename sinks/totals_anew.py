@@ -1,8 +1,8 @@
 """Totals of some customers, written anew from raw history after it was rated anew.
 
 One absolute row for each window that is not what raw adds up to, absorbed up to the partition's
-cut; where raw has nothing any more, a row without events. Its times are the beginning of all time,
-so that it is never the latest. For partitions that stand still, like the repair of `verify`.
+cut; where raw has nothing any more, a row without events, which a worker goes on from. For partitions
+that stand still, like the repair of `verify`.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,9 @@ from sinks.rated_rows import Scope
 
 _KEY = "customer_id, meter, `group`, window_start, stream, partition"
 _ZERO = "toDecimal256(0, 12)"
-_NEVER = "toDateTime64(0, 6, 'UTC')"
+#: First and last of no event: the first one that comes moves both.
+_AFTER = "toDateTime64(window_start + 3600, 6, 'UTC')"
+_BEFORE = "toDateTime64(window_start, 6, 'UTC')"
 _VALUES = "quantity, events, late, first, last, identity, included, overage, charge, card, ps, pp"
 #: Each side of a window as one tuple; what it was absorbed up to is no part of it.
 _SIDES = f"""
@@ -76,7 +78,7 @@ SELECT {_KEY}, aggregation, v.1, v.2, v.3, v.4, v.5, v.6, v.7, v.8, v.9, v.10, v
 FROM
 (
     SELECT *, if(empty(expected),
-                 ({_ZERO}, toUInt64(0), toUInt64(0), {_NEVER}, {_NEVER}, toFixedString('', 16),
+                 ({_ZERO}, toUInt64(0), toUInt64(0), {_AFTER}, {_BEFORE}, toFixedString('', 16),
                   {_ZERO}, {_ZERO}, toDecimal256(0, 24), stored[1].10, stored[1].11,
                   stored[1].12), expected[1]) AS v
     FROM ({_DIFFERING})

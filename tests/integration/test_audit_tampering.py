@@ -56,9 +56,8 @@ def faults(settings: Settings, *more: str) -> list[dict[str, Any]]:
         ("DELETE FROM audit_log WHERE 1", 4, "that was kept elsewhere"),
         ("INSERT INTO audit_log SELECT * REPLACE ('eve' AS actor) FROM audit_log WHERE seq = 2",
          2, "changed"),
-        ("INSERT INTO audit_log SELECT * REPLACE (5 AS seq) FROM "
-         "(SELECT * FROM audit_log WHERE seq = 4)",
-         5, "changed"),
+        ("INSERT INTO audit_log SELECT * REPLACE (5 AS seq) FROM (SELECT * FROM audit_log)", 5,
+         "changed"),
     ],
 )  # fmt: skip
 def test_a_row_that_was_tampered_with_is_found(

@@ -99,7 +99,7 @@ def apply(settings: Settings, correction_id: str, *who: str) -> None:
 
 def all_agree(settings: Settings) -> None:
     agreed = answer(settings, "charges", "--period", PERIOD)
-    assert agreed["differing"] == 0, agreed
+    assert agreed["differing"] == 0, agreed["shown"]
     audited = answer(settings, "audit", "verify")
     assert audited["holds"], audited
 
