@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from counting import count, produce, rows
+from counting import count, produce, rows, start_worker, stop_worker, wait_until
 from in_process import answer, count_file, meterline
 from priced import MONTH, PERIOD, catalog, moment
 
@@ -332,3 +332,33 @@ def test_rating_again_posts_the_difference_of_an_invoice_and_makes_all_agree(
     assert line == ("calls", str(moved.normalize()))
     again = draft(new, *asked, "--dry-run")
     assert (again["lines"], Decimal(again["exposure"])) == ([], 0)
+
+
+def test_a_correction_beside_a_running_worker_ends_with_right_charges(priced: Settings) -> None:
+    def quantity(number: int) -> str:
+        return f"{number % 13}.{number % 7}5"
+
+    worker = start_worker(priced)
+    try:
+        produce(priced, [call(at, quantity(at)) for at in range(200)])
+        wait_until(lambda: rows(priced, "SELECT count() FROM usage_events")[0][0] == 200)
+        wait_until(lambda: charged(priced) == oracle([quantity(at) for at in range(200)]))
+        asked = [name for at in range(5, 200, 40) for name in ("--id", f"call-{at}")]
+        found = draft(priced, "retract", "--customer", "org", "--meter", "calls", *asked,
+                      "--reason", "trial_traffic", *ADA)  # fmt: skip
+        produce(priced, [call(at, quantity(at)) for at in range(200, 400)])
+        apply(priced, found["correction"]["correction_id"])
+        produce(priced, [call(at, quantity(at)) for at in range(400, 600)])
+        wait_until(lambda: rows(priced, "SELECT count() FROM usage_events FINAL")[0][0] == 600)
+    finally:
+        stop_worker(worker)
+    left = [quantity(at) for at in range(600) if not (at < 200 and at % 40 == 5)]
+    assert charged(priced) == oracle(left)
+    all_agree(priced)
+    stored = (
+        "SELECT toString(sum(charge)) FROM usage_events FINAL WHERE (customer_id, meter, identity)"
+        " NOT IN (SELECT customer_id, meter, identity FROM retracted_events FINAL)"
+    )
+    total = rows(priced, "SELECT toString(sum(charge)) FROM usage_totals FINAL")
+    assert rows(priced, stored) == total
+    assert Decimal(total[0][0]).quantize(Decimal("0.01")) == oracle(left)
