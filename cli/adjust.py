@@ -1,6 +1,5 @@
 """`meterline adjust`: posts what late usage and retractions change in invoiced periods."""
 
-import getpass
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -15,7 +14,7 @@ from billing.invoice_export import amount_text
 from billing.late_differences import CustomerDifference
 from billing.period_name import PeriodName
 from cli.close import ANSWER_S
-from cli.context import CatalogOption, JsonOption, console, settings_with
+from cli.context import CatalogOption, JsonOption, acting, console, settings_with
 from cli.customer_progress import customer_progress
 from cli.moments import moment_text, now_us
 from metering.errors import PermanentError
@@ -62,7 +61,7 @@ def adjust_command(
         if each not in book.subscriptions:
             msg = f"--customer: expected one with a subscription, got {each!r}"
             raise PermanentError(msg)
-    asked = Asked(PeriodName.read(period), actor or getpass.getuser(), reason)
+    asked = Asked(PeriodName.read(period), acting(settings, actor), reason)
     client = connect_clickhouse(settings, answer_s=ANSWER_S)
     try:
         adjusting = Adjusting(client, book, store=InvoiceStore(client), now=now_us)

@@ -1,7 +1,7 @@
 """`meterline catalog`: check the files, load their prices, publish the schemas for editors."""
 
-import getpass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,12 +9,13 @@ import orjson
 import typer
 
 from cli.catalog_faults import fault_document
-from cli.context import CatalogOption, JsonOption, console, settings_with, stderr
+from cli.context import CatalogOption, JsonOption, acting, console, settings_with, stderr
 from dataflows.catalog_load import LoadRefused, load_versions
 from metering.errors import PermanentError, SettingsInvalid
 from rating_engine.price_book.book import PriceBook
 from rating_engine.price_book.load import load_price_book
 from rating_engine.price_book.schema import schema_text, schemas
+from sinks.audit import AuditLog
 from sinks.catalog_store import CatalogStore
 from sinks.clickhouse import connect_clickhouse
 
@@ -82,13 +83,15 @@ def load_command(
         msg = "--allow-edit: expected --reason with a text, got none"
         raise PermanentError(msg)
     client = connect_clickhouse(settings)
+    now = partial(datetime.now, UTC)
+    audit = AuditLog(client, settings, now=now) if allow_edit else None
     try:
         done = load_versions(
-            CatalogStore(client),
+            CatalogStore(client, audit),
             book,
-            actor=actor or getpass.getuser(),
+            actor=acting(settings, actor),
             edit_reason=reason.strip() if allow_edit else "",
-            now=datetime.now(UTC),
+            now=now(),
             lost_percent_max=settings.catalog_lost_percent_max,
         )
     except LoadRefused as error:

@@ -1,7 +1,8 @@
 """`meterline close`: issues the invoices of a billing period that has ended."""
 
-import getpass
 import time
+from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Any
 
 import orjson
@@ -11,14 +12,16 @@ from rich.table import Table
 
 from billing.closing import Asked, Closed, Closing, Due
 from billing.period_name import PeriodName
-from cli.context import CatalogOption, JsonOption, console, settings_with, stderr
+from cli.context import CatalogOption, JsonOption, acting, console, settings_with, stderr
 from cli.customer_progress import customer_progress
 from cli.moments import moment_text, now_us
+from metering.audit_chain import AuditEntry
+from metering.correction import ReasonCode
 from metering.errors import PeriodIncomplete, PermanentError
 from metering.settings import Settings
 from rating_engine.price_book.load import load_price_book
+from sinks.audit import AuditLog
 from sinks.billing_runs import RunStore
-from sinks.catalog_store import AuditEntry, append_audit, audit_moment
 from sinks.clickhouse import connect_clickhouse
 from sinks.invoice_store import InvoiceStore
 
@@ -63,7 +66,7 @@ def close_command(
         if each not in book.subscriptions:
             msg = f"--customer: expected one with a subscription, got {each!r}"
             raise PermanentError(msg)
-    asked = Asked(PeriodName.read(period), actor or getpass.getuser(), reason)
+    asked = Asked(PeriodName.read(period), acting(settings, actor), reason)
     client = connect_clickhouse(settings, answer_s=ANSWER_S)
     try:
         closing = Closing(client, book, store=InvoiceStore(client), now=now_us)
@@ -74,7 +77,9 @@ def close_command(
         if due.open and not force:
             _gate(runs, due, settings=settings, is_waiting=wait)
         elif due.open:
-            append_audit(client, [_forced(asked, due, complete_to_ms=runs.complete_to_ms())])
+            audit = AuditLog(client, settings, now=partial(datetime.now, UTC))
+            audit.append(_forced(asked, due, complete_to_ms=runs.complete_to_ms()))
+            audit.close()
         with customer_progress("closing", is_shown=not as_json) as say:
             closed = closing.close(due, asked, say=say)
     finally:
@@ -109,9 +114,8 @@ def _forced(asked: Asked, due: Due, *, complete_to_ms: int) -> AuditEntry:
     before = {"complete_to": moment_text(complete_to_ms), "until": moment_text(due.until_s * 1000)}
     after = {"customers": len(due.open)}
     return AuditEntry(
-        "period_closed_by_force", asked.name.text, asked.actor, asked.reason,
+        "period_closed_by_force", asked.name.text, asked.actor, str(ReasonCode.OTHER), asked.reason,
         orjson.dumps(before, option=orjson.OPT_SORT_KEYS).decode(), orjson.dumps(after).decode(),
-        audit_moment(now_us()),
     )  # fmt: skip
 
 

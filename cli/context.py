@@ -1,5 +1,6 @@
 """What every command needs: settings with the catalog folder, and a console."""
 
+import getpass
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -38,3 +39,8 @@ def settings_with(catalog: Path | None = None) -> Settings:
 def catalog_of(settings: Settings) -> Catalog:
     """The catalog, checked as a whole."""
     return load_catalog(settings.catalog)
+
+
+def acting(settings: Settings, actor: str) -> str:
+    """Who acts, for the record: `actor` where it says so, else the setting, else the user."""
+    return actor or settings.actor or getpass.getuser()

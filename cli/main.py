@@ -11,11 +11,13 @@ import typer
 from rich.console import Console
 
 from cli.adjust import adjust_command
+from cli.audit import app as audit_app
 from cli.backfill import backfill_command
 from cli.catalog import app as catalog_app
 from cli.charges import charges_command
 from cli.close import close_command
 from cli.context import app_callback
+from cli.correct import app as correct_app
 from cli.dedup import app as dedup_app
 from cli.doctor import doctor_command
 from cli.explain import explain_command
@@ -55,6 +57,8 @@ app.command("close")(close_command)
 app.command("adjust")(adjust_command)
 app.command("steward")(steward_command)
 app.add_typer(catalog_app, name="catalog")
+app.add_typer(correct_app, name="correct")
+app.add_typer(audit_app, name="audit")
 app.add_typer(rejects_app, name="rejects")
 app.add_typer(dedup_app, name="dedup")
 app.add_typer(invoices_app, name="invoices")

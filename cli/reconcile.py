@@ -1,6 +1,5 @@
 """`meterline reconcile`: proves usage, invoices, exports and ledger against each other."""
 
-import getpass
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from cli.context import CatalogOption, JsonOption, console, settings_with, stderr
+from cli.context import CatalogOption, JsonOption, acting, console, settings_with, stderr
 from cli.reconcile_output import as_json, print_run
 from metering.errors import PermanentError, SettingsInvalid
 from metering.metrics import ReconciliationMetrics
@@ -81,7 +80,7 @@ def reconcile_command(
         export=export, export_mapping=rules.export, ledger=gl, ledger_mapping=rules.ledger,
     )  # fmt: skip
     with _progress() as say:
-        outcome = _run(settings, books, say=say, actor=actor or getpass.getuser())
+        outcome = _run(settings, books, say=say, actor=acting(settings, actor))
     run = outcome.run
     if html is not None:
         _written(html, lambda: write_html(html, run))

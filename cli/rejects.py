@@ -1,6 +1,5 @@
 """`meterline rejects`: what could not be counted, and sending it again once it can."""
 
-import getpass
 import time
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -13,7 +12,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from cli.context import CatalogOption, JsonOption, catalog_of, console, settings_with
+from cli.context import CatalogOption, JsonOption, acting, catalog_of, console, settings_with
 from cli.places import coordinate, moment
 from cli.rejects_replay import Prospect, Replay
 from dataflows.kafka_reader import kafka_config
@@ -147,7 +146,7 @@ def replay_command(
         if not yes:
             typer.confirm(f"Send {sending} to {settings.events_topic}?", abort=True, err=True)
         topic = EventsTopic(kafka_config(settings), settings.events_topic)
-        sent = replay.send(topic, actor=actor or getpass.getuser(), force=force)
+        sent = replay.send(topic, actor=acting(settings, actor), force=force)
         console.print(f"sent {sent} events to {settings.events_topic}")
     if refused and not force:
         raise typer.Exit(1)

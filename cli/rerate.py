@@ -47,7 +47,8 @@ def rerate_command(
     """What would other prices change? Old, new and difference, from raw history.
 
     For every customer, meter and group, with base fees and true-ups, and in all for each currency.
-    Nothing is stored: without --dry-run it is refused, since what was rated changes by corrections.
+    Nothing is stored: without --dry-run it is refused, since `meterline correct rerate` is what
+    applies prices.
 
     Exit codes: 0 compared; 2 --dry-run is missing, a catalog has faults, or an unknown customer or
     a period that is none; 75 ClickHouse does not answer.
@@ -57,8 +58,8 @@ def rerate_command(
     name = PeriodName.read(period)
     if not dry_run:
         msg = (
-            "--dry-run: expected it, got none. To apply other prices to usage that was rated "
-            "comes with corrections; until then rerate only compares"
+            "--dry-run: expected it, got none. rerate only compares; `meterline correct rerate` "
+            "applies the prices of the catalog in force to usage that was rated"
         )
         raise PermanentError(msg)
     settings = settings_with(current_catalog)

@@ -1,6 +1,5 @@
 """`meterline review`: the list of records that people work on after a reconciliation."""
 
-import getpass
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -9,7 +8,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from cli.context import JsonOption, console, settings_with
+from cli.context import JsonOption, acting, console, settings_with
 from reconcile.review_rules import Status
 from reconcile.review_steps import Record, ReviewLog, Step, Wanted
 from sinks.clickhouse import clickhouse_errors, connect_clickhouse
@@ -149,7 +148,7 @@ def _log() -> ReviewLog:
 
 
 def _step(record_id: str, action: str, *, note: str, actor: str, reviewer: str = "") -> None:
-    step = Step(action=action, actor=actor or getpass.getuser(), note=note, reviewer=reviewer)
+    step = Step(action=action, actor=acting(settings_with(), actor), note=note, reviewer=reviewer)
     with clickhouse_errors("writing a step of a review"):
         _print(_log().append(record_id, step))
 

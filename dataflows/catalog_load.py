@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from metering.audit_chain import AuditEntry
+from metering.correction import ReasonCode
 from metering.errors import PermanentError
 from metering.rfc3339 import written
 from rating_engine.price_book.book import PriceBook
 from rating_engine.price_book.changes import ChangeKind, VersionChange, version_changes
-from sinks.catalog_store import AuditEntry, CatalogLoad, CatalogStore
+from sinks.catalog_store import CatalogLoad, CatalogStore
 
 EDITED = "price_version_edited"
 REMOVED = "subscriptions_removed"
@@ -115,16 +117,24 @@ def load_versions(
             action=EDITED,
             object=f"{change.plan}/{change.version}",
             actor=actor,
-            reason=edit_reason,
+            reason_code=str(ReasonCode.PRICE_CHANGE),
+            note=edit_reason,
             before="" if change.before is None else change.before.content,
             after="" if change.after is None else change.after.content,
-            recorded_at=now,
         )
         for change in edits
     ]
     if is_cut:
         audit.append(
-            AuditEntry(REMOVED, "subscriptions", actor, edit_reason, str(before), str(after), now)
+            AuditEntry(
+                action=REMOVED,
+                object="subscriptions",
+                actor=actor,
+                reason_code=str(ReasonCode.PRICE_CHANGE),
+                note=edit_reason,
+                before=str(before),
+                after=str(after),
+            )
         )
     store.store(load, [change.stored for change in changes], audit=audit)
     return [Told(change) for change in changes]

@@ -112,6 +112,12 @@ class Settings(BaseSettings):
     steward_every: Duration = timedelta(minutes=15)
     steward_months: int = Field(3, ge=1, le=60)
 
+    #: Who acts, for the audit log; empty is the system's user.
+    actor: str = ""
+    #: Up to which amount the author of a correction may apply it: one for every currency, or by
+    #: currency (`USD=500 JPY=70000`).
+    approval_threshold: str = Field("100", pattern=r"^[A-Z0-9=., ]*$")
+
     #: Where `/metrics`, `/healthz` and `/readyz` are served; port 0 picks a free one.
     http_host: str = "127.0.0.1"
     http_port: int = Field(9464, ge=0, le=65535)

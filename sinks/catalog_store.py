@@ -7,7 +7,9 @@ from typing import NamedTuple
 import pyarrow as pa
 from clickhouse_connect.driver.client import Client
 
+from metering.audit_chain import AuditEntry
 from metering.plan_version import StoredVersion
+from sinks.audit import AuditLog
 from sinks.clickhouse import clickhouse_errors, insert_arrow
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -26,23 +28,13 @@ class CatalogLoad(NamedTuple):
     loaded_at: datetime
 
 
-class AuditEntry(NamedTuple):
-    """What a person did to what counted already; `before` and `after` are canonical JSON."""
-
-    action: str
-    object: str
-    actor: str
-    reason: str
-    before: str
-    after: str
-    recorded_at: datetime
-
-
 class CatalogStore:
     """Reads and writes what was loaded."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, audit: AuditLog | None = None) -> None:
+        """Without an `audit` log nothing that needs one can be stored."""
         self._client = client
+        self._audit = audit
 
     def versions(self) -> list[StoredVersion]:
         """Every version of every plan, as it was loaded last; withdrawn ones as well."""
@@ -83,13 +75,15 @@ class CatalogStore:
     ) -> None:
         """Store a load and the `versions` that it changes. Raises `DependencyDown`.
 
-        Each step is one block, whole or not at all. A crash after
+        Versions and load are one block each, whole or not at all. A crash after
         1  the audit: it tells of an edit that is not in force; the same load again tells it twice.
         2  the versions: they are in force; the same load again finds nothing to change, and adds
            the row of
         3  the load.
         """
-        append_audit(self._client, audit)
+        for entry in audit:
+            assert self._audit is not None, "what rewrites the past is audited"
+            self._audit.append(entry)
         if versions:
             rows = [
                 (
@@ -103,17 +97,6 @@ class CatalogStore:
         insert_arrow(self._client, "catalog_loads", _table([load], _LOADS))
 
 
-def append_audit(client: Client, entries: Sequence[AuditEntry]) -> None:
-    """Add to the audit log. Raises `DependencyDown`."""
-    if entries:
-        insert_arrow(client, "audit_log", _table(entries, _AUDIT))
-
-
-def audit_moment(moment_us: int) -> datetime:
-    """Unix microseconds UTC as an entry has them."""
-    return _EPOCH + timedelta(microseconds=moment_us)
-
-
 def _table(rows: Sequence[tuple[object, ...]], schema: pa.Schema) -> pa.Table:
     columns = zip(*rows, strict=True)
     return pa.table(
@@ -122,10 +105,6 @@ def _table(rows: Sequence[tuple[object, ...]], schema: pa.Schema) -> pa.Table:
     )
 
 
-_AUDIT = pa.schema(
-    [(name, pa.string()) for name in ("action", "object", "actor", "reason", "before", "after")]
-    + [("recorded_at", _MOMENT)]
-)
 _VERSIONS = pa.schema(
     [("plan", pa.string()), ("version", pa.uint32()), ("effective_from", _MOMENT),
      ("content", pa.string()), ("content_hash", pa.string()), ("withdrawn", pa.bool_()),

@@ -78,6 +78,7 @@ class RedisDedupMemory:
         self._claim: Any = self._client.register_script(script_text("dedup_claim.lua"))
         self._owned: Any = self._client.register_script(script_text("dedup_owned.lua"))
         self._advancing: Any = self._client.register_script(script_text("dedup_advance.lua"))
+        self._reassigning: Any = self._client.register_script(script_text("dedup_reassign.lua"))
         self._first_claim_window: int | None = None
         self._begin: Any = self._client.register_script(script_text("dedup_begin.lua"))
         with redis_errors("reading the newest generation"):
@@ -114,6 +115,13 @@ class RedisDedupMemory:
         """Ask in one round trip, as `claim` does."""
         found: NDArray[np.bool_] = self._answers(self._owned, claims, args=[]).statuses == Claim.OWN
         return found
+
+    def reassign(self, claims: Claims, *, are_held: bool) -> None:
+        """Say whose identities are, whoever held them; or, unless `are_held`, that nobody does.
+
+        For distinct values after a correction, while their partitions are fenced.
+        """
+        self._answers(self._reassigning, claims, args=[int(are_held)])
 
     def stale(self, sources: list[Source]) -> list[Source]:
         """Ask the home shard, which every assignment reaches first."""
@@ -248,7 +256,13 @@ class RedisDedupMemory:
 
     def _load_scripts(self) -> None:
         with redis_errors("loading scripts"):
-            for script in (self._claim, self._owned, self._begin, self._advancing):
+            for script in (
+                self._claim,
+                self._owned,
+                self._begin,
+                self._advancing,
+                self._reassigning,
+            ):
                 self._client.script_load(script.script)
 
     def _lost(self) -> str:

@@ -22,8 +22,11 @@ from sinks.dedup_rebuild_shards import RebuildShards
 
 _SELECT = """
 SELECT identity, stream, partition, offset, `index`, digest, record_time, customer_id, meter,
-       `group`, dimensions, toInt64(toUnixTimestamp(part_start)) AS part, counted
-FROM usage_events FINAL
+       `group`, dimensions, toInt64(toUnixTimestamp(part_start)) AS part,
+       e.counted AND (customer_id, meter, identity) NOT IN
+           (SELECT customer_id, meter, identity FROM retracted_events FINAL WHERE is_retracted)
+           AS counted
+FROM usage_events AS e FINAL
 WHERE {condition}
 """
 

@@ -20,8 +20,8 @@ WHERE stream = %(stream)s AND partition = %(partition)s
 _VALUES = """
 SELECT customer_id, meter, `group`, JSONExtractString(dimensions, %(dimension)s) AS value,
        argMin((stream, partition, offset, `index`), (record_time, partition, offset, `index`))
-FROM usage_events FINAL
-WHERE meter = %(meter)s AND customer_id IN %(customers)s AND counted AND NOT disregarded
+FROM billable_events
+WHERE meter = %(meter)s AND customer_id IN %(customers)s AND counted
   AND part_start = toDateTime(%(period)s, 'UTC')
   AND (customer_id, `group`, value) IN %(keys)s
 GROUP BY customer_id, meter, `group`, value

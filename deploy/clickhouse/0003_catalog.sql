@@ -33,18 +33,24 @@ ENGINE = {engine:Plain}
 ORDER BY (loaded_at, catalog_hash)
 SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
 
--- What a person did to what had counted already: who, why, when, and both contents. Append-only,
--- by what it is about: an action (price_version_edited) on an object (growth/1).
+-- What a person did to money, or to what had counted already: who, why, when, before and after as
+-- canonical JSON. Append-only and chained: hash is SHA-256 of previous_hash and the row, so that
+-- none can be changed, removed or put in without the rest telling. Redis keeps the newest seq and
+-- hash, and decides who comes next. ORDER BY the place in the chain.
 CREATE TABLE IF NOT EXISTS {database}.audit_log
 (
+    seq UInt64,
+    recorded_at DateTime64(6, 'UTC'),
+    actor String,
     action LowCardinality(String),
     object String,
-    actor String,
-    reason String,
+    reason_code LowCardinality(String),
+    note String,
     before String,
     after String,
-    recorded_at DateTime64(6, 'UTC')
+    previous_hash String,
+    hash String
 )
 ENGINE = {engine:Plain}
-ORDER BY (action, object, recorded_at)
+ORDER BY (seq, hash)
 SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;

@@ -66,12 +66,14 @@ def environment(settings: Settings) -> dict[str, str]:
     }
 
 
-def produce(settings: Settings, messages: Sequence[dict[str, Any] | bytes]) -> None:
-    """Send messages to the events topic; everything in partition 0, in order."""
+def produce(
+    settings: Settings, messages: Sequence[dict[str, Any] | bytes], *, partition: int = 0
+) -> None:
+    """Send messages to the events topic; everything in one partition, in order."""
     producer = Producer({"bootstrap.servers": settings.kafka_bootstrap_servers})
     for message in messages:
         value = message if isinstance(message, bytes) else json.dumps(message).encode()
-        producer.produce(settings.events_topic, value, partition=0)
+        producer.produce(settings.events_topic, value, partition=partition)
         producer.poll(0)
     assert producer.flush(30) == 0
 

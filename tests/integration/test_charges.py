@@ -345,7 +345,7 @@ def test_rerating_is_the_difference_of_both_bills(charged: Charged) -> None:
     assert "in all" in meterline(settings, *asked).stdout
     refused = meterline(settings, *asked[:-1])
     assert (refused.returncode, refused.stdout) == (2, "")
-    assert "comes with corrections" in refused.stderr
+    assert "meterline correct rerate" in refused.stderr
     before = rows(settings, "SELECT count() FROM audit_log")
     assert before == [(0,)]
 

@@ -59,7 +59,7 @@ def test_case_24_versions_are_stored_and_an_edit_is_refused_or_audited(
 
     allowed = ("--allow-edit", "--reason", "a typo", "--actor", "bob")
     assert answer(settings, "catalog", "load", *place, *allowed)["loaded"]
-    query = "SELECT action, object, actor, reason, before, after FROM audit_log"
+    query = "SELECT action, object, actor, note, before, after FROM audit_log"
     ((action, thing, actor, reason, before, after),) = _rows(settings, query)
     assert (action, thing, actor, reason) == (
         "price_version_edited", "growth/1", "bob", "a typo",

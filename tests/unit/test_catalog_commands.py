@@ -12,9 +12,10 @@ from catalogs import PLANS, SUBSCRIPTIONS, book, write
 
 from cli.main import main
 from dataflows.catalog_load import LoadRefused, load_versions
+from metering.audit_chain import AuditEntry
 from metering.plan_version import StoredVersion
 from rating_engine.price_book.schema import schema_text, schemas
-from sinks.catalog_store import AuditEntry, CatalogLoad
+from sinks.catalog_store import CatalogLoad
 
 NOW = datetime(2026, 4, 24, tzinfo=UTC)
 EDITED = PLANS.replace('"0.001"', '"0.003"')
@@ -169,5 +170,11 @@ def test_an_edit_with_a_reason_is_audited(tmp_path: Path) -> None:
     after = store.kept["growth", 1]
     assert before != after
     assert entry == AuditEntry(
-        "price_version_edited", "growth/1", "ada", "typo", before.content, after.content, NOW
+        "price_version_edited",
+        "growth/1",
+        "ada",
+        "price_change",
+        "typo",
+        before.content,
+        after.content,
     )

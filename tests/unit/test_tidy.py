@@ -35,6 +35,12 @@ LONG_LINES: dict[str, int] = {
 MANY_PARAMETERS: dict[str, int] = {
     "cli/adjust.py adjust_command": 1,
     "cli/close.py close_command": 1,
+    "cli/correct_events.py replace_command": 1,
+    "cli/correct_events.py retract_command": 1,
+    "cli/correct_money.py credit_command": 1,
+    "cli/correct_money.py hold_command": 1,
+    "cli/correct_money.py release_command": 1,
+    "cli/correct_money.py rerate_command": 1,
     "cli/explain.py explain_command": 1,
     "cli/preview.py preview_command": 1,
     "cli/reconcile.py reconcile_command": 1,
