@@ -8,6 +8,7 @@ the stream under the same book come out as they are; a test holds both together.
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -138,7 +139,8 @@ class Rerater:
         table = _with_ratings(kept, [found[at] for at in changed], catalog=self._book.content_hash)
         new, self._new = self._new, []
         values, self._values = self._values, {}
-        return RatedAnew(table, card_table(new), period_table(self._pricing.take_billed()), values)
+        periods = period_table(self._pricing.take_billed(), datetime.now(UTC))
+        return RatedAnew(table, card_table(new), periods, values)
 
     def values_of(self, stored: pa.Table) -> set[ValueKey]:
         """Distinct values of rows, by the parts of now."""
