@@ -82,10 +82,16 @@ def outcome_colors() -> list[Override]:
     ]
 
 
-def column_units(units: Mapping[str, str], *, money: Sequence[str] = ()) -> list[Override]:
-    """Units of columns by their name, where it is not the panel's; `money` are amounts."""
+def column_units(
+    units: Mapping[str, str], *, money: Sequence[str] = (), whole: Sequence[str] = ()
+) -> list[Override]:
+    """Units of columns by their name, where it is not the panel's.
+
+    `money` are amounts, `whole` are numbers without digits behind the point.
+    """
     amounts = [_override(name, unit=MONEY, decimals=_MONEY_DIGITS) for name in money]
-    return [*(_override(name, unit=unit) for name, unit in units.items()), *amounts]
+    counts = [_override(name, unit=COUNT, decimals=0) for name in whole]
+    return [*(_override(name, unit=unit) for name, unit in units.items()), *amounts, *counts]
 
 
 def times(*names: str) -> dict[str, str]:

@@ -21,8 +21,10 @@ def invoices() -> Row:
                     unit=MONEY,
                     query=sql_table("finance/invoiced"),
                     span=8,
-                ).decimals(2),
-                column_units({**times("complete to"), "invoices": COUNT}),
+                )
+                .decimals(2)
+                .height(8),
+                column_units(times("complete to"), whole=["invoices"]),
             ),
             bars(
                 "Invoiced by period (${currency})",
@@ -58,7 +60,6 @@ def adjustments() -> Row:
                     "and why, and the period they are charged in.",
                     unit=COUNT,
                     query=sql_table("finance/adjustments_of_the_period"),
-                    span=14,
                 ),
                 column_units(times("posted to", "issued", "complete to"), money=["total"]),
             ),
@@ -69,7 +70,6 @@ def adjustments() -> Row:
                     "was interrupted: run it again, and it goes on.",
                     unit=COUNT,
                     query=sql_table("finance/closes_and_adjustment_runs"),
-                    span=10,
                 ),
                 column_units(times("issued", "complete to")),
             ),

@@ -15,9 +15,9 @@ from alerts.dashboards.panels import (
     timeline,
 )
 from alerts.dashboards.queries import promql, promql_now
-from alerts.dashboards.variables import job, prometheus_source
+from alerts.dashboards.variables import deployment, prometheus_source
 
-_JOB = 'job=~"$job"'
+_HERE = 'deployment=~"$deployment"'
 _MINUTE_S = 60
 
 
@@ -29,7 +29,7 @@ def pipeline() -> Contents:
         description="Whether usage is counted, how far behind, and what is in the way.",
         range_from="now-3h",
         refresh="10s",
-        variables=[prometheus_source(), job()],
+        variables=[prometheus_source(), deployment()],
         rows=[_now(), _throughput(), _freshness(), _flushes(), _state()],
     )
 
@@ -44,21 +44,21 @@ def _now() -> Row:
                 "allowed lateness (5 minutes) and a few seconds.",
                 unit="s",
                 query=promql_now(
-                    f"time() - min(meterline_watermark_timestamp_seconds{{{_JOB}}})", "behind"
+                    f"time() - min(meterline_watermark_timestamp_seconds{{{_HERE}}})", "behind"
                 ),
             ).thresholds(limits(10 * _MINUTE_S, 30 * _MINUTE_S)),
             number(
                 "Lag",
                 "Messages in the log that no worker has read yet, over all partitions.",
                 unit="short",
-                query=promql_now(f"sum(meterline_lag_messages{{{_JOB}}})", "lag"),
+                query=promql_now(f"sum(meterline_lag_messages{{{_HERE}}})", "lag"),
             ).thresholds(limits(100_000, 1_000_000)),
             number(
                 "Events",
                 "Events of every outcome per second, over the last minutes.",
                 unit="eps",
                 query=promql_now(
-                    f"sum(rate(meterline_events_total{{{_JOB}}}[$__rate_interval]))", "events"
+                    f"sum(rate(meterline_events_total{{{_HERE}}}[$__rate_interval]))", "events"
                 ),
             ),
             number(
@@ -66,14 +66,14 @@ def _now() -> Row:
                 "Partitions of the events topic that some worker holds. One that nobody holds is "
                 "not counted: it shows as lag only once it is held again.",
                 unit="none",
-                query=promql_now(f"sum(meterline_assigned_partitions{{{_JOB}}})", "held"),
+                query=promql_now(f"sum(meterline_assigned_partitions{{{_HERE}}})", "held"),
             ).thresholds(limits_below(1, 1)),
             number(
                 "Servers down",
                 "Connections of workers to Kafka, Redis or ClickHouse that do not answer.",
                 unit="none",
                 query=promql_now(
-                    f"count(meterline_dependency_up{{{_JOB}}} == 0) or vector(0)", "down"
+                    f"count(meterline_dependency_up{{{_HERE}}} == 0) or vector(0)", "down"
                 ),
             ).thresholds(limits(bad=1)),
             number(
@@ -81,7 +81,7 @@ def _now() -> Row:
                 "Times that a flow was started anew after an error that passes.",
                 unit="none",
                 query=promql_now(
-                    f"sum(increase(meterline_flow_restarts_total{{{_JOB}}}[1h])) or vector(0)",
+                    f"sum(increase(meterline_flow_restarts_total{{{_HERE}}}[1h])) or vector(0)",
                     "restarts",
                 ),
             )
@@ -107,7 +107,7 @@ def _outcomes() -> list[Panel]:
                     queries=[
                         promql(
                             "sum by (outcome) "
-                            f"(rate(meterline_events_total{{{_JOB}}}[$__rate_interval]))",
+                            f"(rate(meterline_events_total{{{_HERE}}}[$__rate_interval]))",
                             "{{outcome}}",
                         )
                     ],
@@ -125,9 +125,9 @@ def _outcomes() -> list[Panel]:
                     queries=[
                         promql(
                             "sum by (outcome) (rate(meterline_events_total{"
-                            f'{_JOB}, outcome=~"duplicate|conflict|rejected"'
+                            f'{_HERE}, outcome=~"duplicate|conflict|rejected"'
                             "}[$__rate_interval])) / ignoring (outcome) group_left () "
-                            f"sum(rate(meterline_events_total{{{_JOB}}}[$__rate_interval]))",
+                            f"sum(rate(meterline_events_total{{{_HERE}}}[$__rate_interval]))",
                             "{{outcome}}",
                         )
                     ],
@@ -151,7 +151,7 @@ def _troubled() -> list[Panel]:
                 queries=[
                     promql(
                         "sum by (code) "
-                        f"(rate(meterline_rejected_events_total{{{_JOB}}}[$__rate_interval]))",
+                        f"(rate(meterline_rejected_events_total{{{_HERE}}}[$__rate_interval]))",
                         "{{code}}",
                     )
                 ],
@@ -165,7 +165,7 @@ def _troubled() -> list[Panel]:
                 unit="eps",
                 queries=[
                     promql(
-                        f"sum(rate(meterline_late_events_total{{{_JOB}}}[$__rate_interval]))",
+                        f"sum(rate(meterline_late_events_total{{{_HERE}}}[$__rate_interval]))",
                         "late",
                     )
                 ],
@@ -186,7 +186,7 @@ def _freshness() -> Row:
                 unit="short",
                 queries=[
                     promql(
-                        f"sum by (partition) (meterline_lag_messages{{{_JOB}}})", "{{partition}}"
+                        f"sum by (partition) (meterline_lag_messages{{{_HERE}}})", "{{partition}}"
                     )
                 ],
             ),
@@ -199,7 +199,7 @@ def _freshness() -> Row:
                     queries=[
                         promql(
                             "time() - max by (partition) "
-                            f"(meterline_watermark_timestamp_seconds{{{_JOB}}})",
+                            f"(meterline_watermark_timestamp_seconds{{{_HERE}}})",
                             "{{partition}}",
                         )
                     ],
@@ -212,8 +212,8 @@ def _freshness() -> Row:
 
 
 def _flushes() -> Row:
-    seconds = f"meterline_flush_seconds_bucket{{{_JOB}}}[$__rate_interval]"
-    events = f"meterline_flush_events_bucket{{{_JOB}}}[$__rate_interval]"
+    seconds = f"meterline_flush_seconds_bucket{{{_HERE}}}[$__rate_interval]"
+    events = f"meterline_flush_events_bucket{{{_HERE}}}[$__rate_interval]"
     return Row(
         "Flushes",
         [
@@ -253,13 +253,14 @@ def _flushes() -> Row:
             shares(
                 graph(
                     "Where the flow spends its time",
-                    "Shares of the stages in the working time of the dataflow's threads. Claims "
-                    "and flushes run beside it: dedup_wait is what they hold it up.",
+                    "Shares of the stages in the time of the dataflow's threads; source waits "
+                    "for messages, too. Claims and flushes run beside it: dedup_wait is what "
+                    "they hold up.",
                     unit="percentunit",
                     queries=[
                         promql(
                             "sum by (stage) "
-                            f"(rate(meterline_stage_seconds_total{{{_JOB}}}[$__rate_interval]))",
+                            f"(rate(meterline_stage_seconds_total{{{_HERE}}}[$__rate_interval]))",
                             "{{stage}}",
                         )
                     ],
@@ -279,7 +280,7 @@ def _state() -> Row:
                 "Whether the servers answer every worker; away if one worker says so.",
                 states={"1": ("answers", "green"), "0": ("away", "red")},
                 query=promql(
-                    f"min by (dependency) (meterline_dependency_up{{{_JOB}}})", "{{dependency}}"
+                    f"min by (dependency) (meterline_dependency_up{{{_HERE}}})", "{{dependency}}"
                 ),
                 span=8,
             ),
@@ -288,7 +289,7 @@ def _state() -> Row:
                 "(customer, meter, group, period) units that each worker's ledger keeps; beyond "
                 "METERLINE_LEDGER_UNITS_MAX they are read again from ClickHouse.",
                 unit="short",
-                queries=[promql(f"meterline_ledger_units{{{_JOB}}}", "{{instance}}")],
+                queries=[promql(f"meterline_ledger_units{{{_HERE}}}", "{{instance}}")],
                 span=8,
             ),
             timeline(
@@ -296,7 +297,7 @@ def _state() -> Row:
                 "Whether the workers could take over the catalog folder; if not, they go on with "
                 "the one before.",
                 states={"0": ("taken over", "green"), "1": ("refused", "red")},
-                query=promql(f"max(meterline_catalog_refused{{{_JOB}}})", "catalog"),
+                query=promql(f"max(meterline_catalog_refused{{{_HERE}}})", "catalog"),
                 span=8,
             ),
             graph(
@@ -306,7 +307,8 @@ def _state() -> Row:
                 queries=[
                     promql(
                         "sum by (error) "
-                        f"(increase(meterline_flow_restarts_total{{{_JOB}}}[5m])) or vector(0)",
+                        f"(increase(meterline_flow_restarts_total{{{_HERE}}}[5m])) "
+                        'or label_replace(vector(0), "error", "none", "", "")',
                         "{{error}}",
                     )
                 ],
@@ -316,7 +318,7 @@ def _state() -> Row:
                 "How many partitions each worker holds. None for long: more workers than "
                 "partitions, or a worker that cannot join.",
                 unit="none",
-                queries=[promql(f"meterline_assigned_partitions{{{_JOB}}}", "{{instance}}")],
+                queries=[promql(f"meterline_assigned_partitions{{{_HERE}}}", "{{instance}}")],
             ),
         ],
     )

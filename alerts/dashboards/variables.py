@@ -28,16 +28,16 @@ def clickhouse_source() -> dashboard.DatasourceVariable:
     )
 
 
-def job() -> dashboard.QueryVariable:
-    """The deployment as Prometheus knows it: the job that scrapes its workers."""
+def deployment() -> dashboard.QueryVariable:
+    """The namespace as Prometheus knows it: a label of what it scrapes."""
     return (
-        dashboard.QueryVariable("job")
+        dashboard.QueryVariable("deployment")
         .label("Deployment")
-        .description("The scrape job of the workers; one for each namespace.")
+        .description("The label `deployment` of the scraped workers; one for each namespace.")
         .datasource(PROMETHEUS)
         .query(
             {
-                "query": "label_values(meterline_assigned_partitions, job)",
+                "query": "label_values(meterline_assigned_partitions, deployment)",
                 "qryType": 1,
                 "refId": "A",
             }

@@ -37,7 +37,7 @@ plans:
       price: {model: graduated, tiers: [{up_to: "500000", unit_price: "0.0003"},
         {unit_price: "0.0002"}]}
     - {meter: storage_gb, price: {model: per_unit, unit_price: "0.07"}}
-    - {meter: agent_minutes, commit: {units: "9000", base_fee: "300"},
+    - {meter: agent_minutes, commit: {units: "20000", base_fee: "650"},
         price: {model: per_unit, unit_price: "0.035"}}
 - key: scale
   currency: USD
@@ -45,7 +45,7 @@ plans:
   - version: 1
     effective_from: 2024-01-01T00:00:00Z
     base_fee: "499"
-    commit: "1200"
+    commit: "4500"
     charges:
     - {meter: api_requests, price: {model: per_unit, unit_price: "0.00022"}}
     - {meter: storage_gb, price: {model: per_unit, unit_price: "0.05"}}
@@ -57,7 +57,7 @@ plans:
   - version: 1
     effective_from: 2024-01-01T00:00:00Z
     base_fee: "89"
-    commit: "150"
+    commit: "900"
     charges:
     - {meter: api_requests, price: {model: per_unit, unit_price: "0.00031"}}
     - {meter: agent_minutes, price: {model: per_unit, unit_price: "0.04"}}
@@ -95,6 +95,8 @@ _REGIONS = ("eu", "us", "ap")
 _SILENT_FOR = timedelta(hours=30)
 _SPIKE_FOR, _SPIKE = timedelta(hours=6), 4
 _WEEKEND = 5
+#: Of an event's mean quantity, since many more come in an hour.
+_LIVE_PART = 0.01
 Event = dict[str, Any]
 
 
@@ -128,14 +130,20 @@ class Usage:
         self._now = now
         self._serial = 0
 
-    def history(self, *, days: int, hours_apart: int = 1) -> Iterator[Event]:
-        """Sound events of the last `days`, every `hours_apart`."""
+    def history(
+        self, *, days: int, until: int = 0, hours_apart: int = 1, density: int = 1
+    ) -> Iterator[Event]:
+        """Sound events from `days` to `until` days ago, every `hours_apart`.
+
+        `density` times as many events make up the same quantity.
+        """
         hours = days * 24
         begin = self._now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=hours)
-        for at in range(0, hours - 1, hours_apart):
+        for at in range(0, hours - until * 24, hours_apart):
             hour = begin + timedelta(hours=at)
             for customer in CUSTOMERS:
-                yield from self._hour(customer, hour)
+                for _ in range(density):
+                    yield from self._hour(customer, hour, part=hours_apart / density)
 
     def live(self, events: int, moment: datetime) -> Iterator[Event]:
         """Events that occur about `moment`, with everything that goes wrong."""
@@ -165,7 +173,7 @@ class Usage:
                 past.append(found)
             yield {name: value for name, value in found.items() if value is not None}
 
-    def _hour(self, customer: Customer, hour: datetime) -> Iterator[Event]:
+    def _hour(self, customer: Customer, hour: datetime, *, part: float) -> Iterator[Event]:
         left = self._now - hour
         if customer.name == SILENT and left < _SILENT_FOR:
             return
@@ -180,23 +188,23 @@ class Usage:
             whole, rest = divmod(level * (2 if meter == "api_requests" else 1), 1)
             for _ in range(int(whole) + (self._random.random() < rest)):
                 second = timedelta(seconds=self._random.randrange(3600))
-                yield self._event(customer, meter, mean=mean, moment=hour + second)
+                yield self._event(customer, meter, mean=mean * part, moment=hour + second)
 
     def _live_event(self, moment: datetime) -> Event:
         active = [each for each in CUSTOMERS if each.name != SILENT]
         customer = self._random.choices(active, [each.size for each in active])[0]
         meter, mean = self._random.choices(_METERS[:3], (8, 1, 3))[0]
         ago = timedelta(milliseconds=self._random.randrange(20_000))
-        return self._event(customer, meter, mean=mean, moment=moment - ago)
+        return self._event(customer, meter, mean=mean * _LIVE_PART, moment=moment - ago)
 
-    def _event(self, customer: Customer, meter: str, *, mean: int, moment: datetime) -> Event:
+    def _event(self, customer: Customer, meter: str, *, mean: float, moment: datetime) -> Event:
         self._serial += 1
         quantity = mean * customer.size * (0.6 + 0.8 * self._random.random())
         return {
             "id": f"made-{self._serial}",
             "customer_id": customer.name,
             "meter": meter,
-            "quantity": f"{quantity:.0f}",
+            "quantity": f"{quantity:.2f}",
             "occurred_at": moment.isoformat(),
             "dimensions": {"region": self._random.choice(_REGIONS)},
         }

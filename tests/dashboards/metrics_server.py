@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
-JOB = "meterline"
+DEPLOYMENT = "live"
 _PATIENCE_S = 60.0
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -38,7 +38,14 @@ class MetricsServer:
         assert command, "expected the program prometheus: run `make setup`"
         config = {
             "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
-            "scrape_configs": [{"job_name": JOB, "static_configs": [{"targets": list(targets)}]}],
+            "scrape_configs": [
+                {
+                    "job_name": "meterline-worker",
+                    "static_configs": [
+                        {"targets": list(targets), "labels": {"deployment": DEPLOYMENT}}
+                    ],
+                }
+            ],
         }
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "prometheus.yml").write_text(json.dumps(config), encoding="utf-8")

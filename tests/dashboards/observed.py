@@ -16,7 +16,7 @@ from clickhouse_connect.driver.client import Client
 from confluent_kafka import Producer
 from grafana_text import ALL, Choice, sql_of
 from made_usage import Event, Usage, write_catalog
-from metrics_server import JOB, MetricsServer, free_port
+from metrics_server import DEPLOYMENT, MetricsServer, free_port
 from panel_queries import Servers, load
 
 from loadtest.meterline import Meterline
@@ -144,7 +144,7 @@ class Observed:
         """Values that a variable offers, without all."""
         query = variable["query"]
         if isinstance(query, Mapping):
-            return self.prometheus.label_values("job", "meterline_assigned_partitions")
+            return self.prometheus.label_values("deployment", "meterline_assigned_partitions")
         rows = self.clickhouse.query(sql_of(str(query), chosen)).result_rows
         return [str(row[0]) for row in rows]
 
@@ -162,8 +162,8 @@ class Observed:
             return self.settings.database
         options = self.options(variable, chosen)
         assert options, f"{name}: expected something to choose from"
-        if name == "job":
-            assert options == [JOB]
+        if name == "deployment":
+            assert options == [DEPLOYMENT]
             return ".+"
         return ALL if variable["includeAll"] else options[0]
 

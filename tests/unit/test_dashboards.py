@@ -111,7 +111,7 @@ def test_every_panel_says_what_it_shows(name: str) -> None:
         lambda panel: panel["fieldConfig"]["defaults"].pop("thresholds"),
         lambda panel: panel["options"]["legend"].update(showLegend=False),
         lambda panel: panel["gridPos"].update(x=20),
-        lambda panel: panel["targets"][0].update(expr="up{job='$jobb'}"),
+        lambda panel: panel["targets"][0].update(expr="up{job='$deploymen'}"),
         lambda panel: panel["targets"][0].update(legendFormat=""),
         lambda panel: panel.update(id=1),
         lambda panel: panel["targets"].append(panel["targets"][0]),

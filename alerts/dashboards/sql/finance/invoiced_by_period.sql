@@ -10,5 +10,5 @@ FROM
     WHERE currency = '${currency}' AND {of_customer}
 )
 GROUP BY period
-ORDER BY period DESC
-LIMIT 12
+HAVING period >= formatDateTime(now() - INTERVAL 13 MONTH, '%Y-%m')
+ORDER BY period
