@@ -31,6 +31,12 @@ check: $(VENV)/ready ## style and types; tests for the import table and sizes ar
 bench: setup ## measure speed and memory on this machine, as ratios in one run
 	$(PY) tests/bench
 
+dashboards: $(VENV)/ready ## write the dashboards of Grafana from alerts/dashboards
+	$(PY) -m alerts.dashboards
+
+picture: setup ## draw the dashboards from real servers into docs/images
+	$(PY) tests/dashboards
+
 up: setup ## start the local stack and print its addresses
 	$(VENV)/bin/meterline stack up
 	$(VENV)/bin/meterline stack env
@@ -38,4 +44,4 @@ up: setup ## start the local stack and print its addresses
 down: ## stop the local stack
 	$(VENV)/bin/meterline stack down
 
-.PHONY: help setup demo test check bench up down
+.PHONY: help setup demo test check bench dashboards picture up down

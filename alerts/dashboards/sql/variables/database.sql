@@ -1,0 +1,1 @@
+SELECT DISTINCT database FROM system.tables WHERE name = 'usage_totals' ORDER BY database

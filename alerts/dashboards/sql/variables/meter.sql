@@ -1,0 +1,1 @@
+SELECT DISTINCT meter FROM ${database}.usage_totals ORDER BY meter
