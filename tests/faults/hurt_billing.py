@@ -1,9 +1,9 @@
 """`meterline close` and `meterline adjust` that kill themselves at a write.
 
-Reads a command from each line of its input, `{"arguments": [...], "before": 5}`, runs it in a process
-forked off, and answers with a line `{"code", "output", "errors"}`. `before`: right before the fifth
-write of rows, SIGKILL; `after`: right after it, when the rows are durable. Customers come two at a
-time, so that there are several chunks.
+Reads a command from each line of its input, `{"arguments": [...], "before": 5}`, runs it in a
+process forked off, and answers with a line `{"code", "output", "errors"}`. `before`: right before
+the fifth write of rows, SIGKILL; `after`: right after it, when the rows are durable. Customers come
+two at a time, so that there are several chunks.
 """
 
 from __future__ import annotations
