@@ -156,6 +156,12 @@ def test_a_close_that_is_killed_at_any_write_is_completed_with_its_own_cut(bille
         assert ended == [(1,)]
     # audit, customers, run; cards; lines and invoices of two chunks; end
     assert killed >= 9
+    # what comes while a close is interrupted is beyond its cut
+    billed.truncate(*_CLOSE_TABLES)
+    assert billed.run(_CLOSE, before=4).code == -signal.SIGKILL
+    billed.backfill(LATE, "late")
+    assert billed.run(_CLOSE).code == 0
+    assert billed.invoices() == wanted
 
 
 @pytest.mark.timeout(900)
