@@ -5,6 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import subprocess
+import sys
+import urllib.error
+import urllib.request
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -12,7 +16,7 @@ from typing import Any, NamedTuple
 
 import pyarrow.parquet as pq
 import pytest
-from counting import count, environment, plant, produce, rows
+from counting import count, environment, plant, produce, rows, wait_until
 from fraction_oracle import Key
 from late_period import (
     CUSTOMERS,
@@ -283,8 +287,8 @@ def test_tampering_is_found(deployed: Deployed) -> None:
     # usage that is added to where there was none, with its price
     plant(
         deployed.settings,
-        "INSERT INTO usage_events SELECT * REPLACE ('idle' AS customer_id) FROM usage_events FINAL "
-        "WHERE customer_id = 'b' AND id = '1'",
+        "INSERT INTO usage_events SELECT * REPLACE ('idle' AS customer_id) "
+        "FROM usage_events AS e FINAL WHERE e.customer_id = 'b' AND e.id = '1'",
     )
     found = answer(deployed.settings, *asked, "--customer", "idle")
     assert [each["what"] for each in found["shown"]] == ["usage of requests without a line"]
@@ -317,3 +321,48 @@ def test_exports_say_the_same_in_every_format(deployed: Deployed) -> None:
     table = pq.read_table(path).to_pylist()
     assert [f"{each['amount']:.2f}" for each in table] == [each["amount"] for each in lines]
     assert meterline(deployed.settings, *asked, "--format", "parquet").returncode == 2
+
+
+def test_the_steward_adjusts_by_itself_and_ends_when_told(deployed: Deployed) -> None:
+    deployed.ask("close", *FORCE)
+    deployed.backfill(LATE, "late")
+    own = {"METERLINE_STEWARD_MONTHS": "60", "METERLINE_STEWARD_EVERY": "PT1S"}
+    steward = subprocess.Popen(
+        [str(Path(sys.executable).parent / "meterline"), "steward"],
+        env={**environment(deployed.settings), **own}, stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    assert steward.stdout is not None
+    try:
+        page = steward.stdout.readline().split("; ")[1].strip()
+        wait_until(
+            lambda: (
+                rows(deployed.settings, "SELECT count() FROM adjustments") == [(len(CUSTOMERS),)]
+            )
+        )
+        wait_until(lambda: _status(page) == 200)
+        metrics = _text(page.replace("/readyz", "/metrics"))
+        assert f"meterline_adjustments_total {len(CUSTOMERS)}.0" in metrics
+    finally:
+        steward.terminate()
+        told, _ = steward.communicate(timeout=60)
+    assert (steward.returncode, "stopped" in told) == (0, True)
+    assert deployed.billed() == _expected({**FIRST, **LATE})
+    assert rows(deployed.settings, "SELECT DISTINCT actor FROM adjustments") == [("steward",)]
+
+
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def _status(page: str) -> int:
+    try:
+        with _DIRECT.open(page, timeout=5) as answered:
+            return int(answered.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def _text(page: str) -> str:
+    with _DIRECT.open(page, timeout=5) as answered:
+        found: bytes = answered.read()
+    return found.decode()
