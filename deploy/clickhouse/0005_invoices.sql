@@ -37,6 +37,18 @@ ENGINE = {engine:Plain}
 ORDER BY (kind, period, run_id, recorded_at)
 SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
 
+-- The customers of a close or an adjustment (see billing_runs), written before the row that says
+-- started: so a run that was interrupted goes on with the same ones. ORDER BY the run alone:
+-- that is what is asked for.
+CREATE TABLE IF NOT EXISTS {database}.billing_run_customers
+(
+    run_id String,
+    customer_id String
+)
+ENGINE = {engine:Replacing}
+ORDER BY (run_id, customer_id)
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
+
 -- Issued invoices, one for a customer and billing period, never changed: the first row that was
 -- written is the one that counts. It is written after its lines and makes them visible. lines_hash
 -- is of all of them, in order. ORDER BY the customer first, as every question of finance.
