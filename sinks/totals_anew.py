@@ -1,8 +1,8 @@
 """Totals of some customers, written anew from raw history after it was rated anew.
 
 One absolute row for each window that is not what raw adds up to, absorbed up to the partition's
-cut; where raw has nothing any more, a row without events, which a worker goes on from. For partitions
-that stand still, like the repair of `verify`.
+cut; where raw has nothing any more, a row without events, which a worker goes on from. For
+partitions that stand still, like the repair of `verify`.
 """
 
 from collections.abc import Sequence
