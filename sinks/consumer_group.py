@@ -24,6 +24,7 @@ _MOVING = (
     KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
     KafkaError.COORDINATOR_NOT_AVAILABLE,
     KafkaError.NOT_COORDINATOR,
+    KafkaError.NOT_LEADER_FOR_PARTITION,
 )
 
 T = TypeVar("T")
@@ -131,7 +132,7 @@ class ConsumerGroup:
 
 
 def _answered(ask: Callable[[], T]) -> T:
-    """What `ask` returns; it is asked again while the group's coordinator is moving."""
+    """What `ask` returns; it is asked again while a coordinator or leader is moving."""
     deadline = time.monotonic() + _TIMEOUT_S
     while True:
         try:

@@ -75,7 +75,9 @@ def test_a_row_that_was_tampered_with_is_found(
 def test_a_forged_end_with_right_hashes_is_found(settings: Settings) -> None:
     (row,) = write(settings, "one")
     client = connect_clickhouse(settings)
-    forger = AuditLog(client, settings.model_copy(update={"namespace": "forged"}), now=NOW)
+    forger = AuditLog(
+        client, settings.model_copy(update={"namespace": f"f{settings.namespace}"}), now=NOW
+    )
     try:
         forged = forger.append(AuditEntry("tested", "thing", "eve", "other", "forged"))
     finally:
@@ -123,7 +125,7 @@ audit = AuditLog(connect_clickhouse(settings), settings, now=partial(datetime.no
 where, count = sys.argv[1], int(sys.argv[2])
 insert = audit._insert
 def hurt(row):
-    if where == "stop":
+    if where == "stop" and row.entry.object == sys.argv[3]:
         os.kill(os.getpid(), signal.SIGSTOP)
     if where == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
