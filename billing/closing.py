@@ -44,9 +44,9 @@ class Asked(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """Who is to be invoiced: `open` has no invoice, and the period ended.
+    """Who is to be invoiced: `open` has no invoice, the period ended, and nobody holds it.
 
-    `until_s` (Unix seconds) is when the last of their periods ends; `ends_s` when the next of those
+    `held` are those whose invoice a correction holds back. `until_s` (Unix seconds) is when the last of their periods ends; `ends_s` when the next of those
     that are still running does.
     """
 
@@ -55,6 +55,7 @@ class Due:
     running: int
     until_s: int
     ends_s: int
+    held: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -90,19 +91,22 @@ class Closing:
         """Who is to be invoiced; of all subscribed customers, or of those that are named."""
         now_s = self._now() // 1_000_000
         waiting: list[str] = []
+        held: list[str] = []
         issued = running = until_s = ends_s = 0
         for chunk in chunks(customers_of(self._book) if customers is None else customers):
-            known = self._store.invoiced(chunk)
+            known, holds = self._store.invoiced(chunk), self._store.held(chunk)
             for customer_id, (period, _) in self._biller.priced(chunk, name).items():
                 if period.start in known.get(customer_id, ()):
                     issued += 1
                 elif period.end > now_s:
                     running += 1
                     ends_s = min(ends_s or period.end, period.end)
+                elif period.start in holds.get(customer_id, ()):
+                    held.append(customer_id)
                 else:
                     waiting.append(customer_id)
                     until_s = max(until_s, period.end)
-        return Due(tuple(waiting), issued, running, until_s, ends_s)
+        return Due(tuple(waiting), issued, running, until_s, ends_s, tuple(held))
 
     def resume(self, say: Say) -> None:
         """Complete what was interrupted, with its own cut.

@@ -131,6 +131,7 @@ def _document(asked: Asked, due: Due, *, closed: Closed) -> dict[str, Any]:
         "totals": {code: str(closed.totals[code]) for code in sorted(closed.totals)},
         "issued_before": due.issued,
         "still_running": due.running,
+        "held": list(due.held),
         "resumed": [each.run_id for each in closed.resumed],
         "abandoned": [each.run_id for each in closed.abandoned],
         "differing": len(closed.wrong),
@@ -162,6 +163,8 @@ def _tell(asked: Asked, due: Due, *, closed: Closed) -> None:
         console.print(f"nothing to close in {asked.name.text}")
     if due.issued:
         console.print(f"{due.issued} customers had an invoice already")
+    if due.held:
+        console.print(f"{len(due.held)} invoices are held back: see `meterline correct list`")
     if due.running:
         at = moment_text(due.ends_s * 1000)
         console.print(f"{due.running} customers' periods have not ended; the next one does at {at}")

@@ -96,17 +96,11 @@ class InvoiceStore:
 
     def invoiced(self, customers: Sequence[str]) -> dict[str, set[int]]:
         """The starts of all periods for which these customers have an invoice."""
-        found: dict[str, set[int]] = {}
-        if customers:
-            with clickhouse_errors("reading which periods have an invoice"):
-                rows = self._client.query(
-                    "SELECT DISTINCT customer_id, toUnixTimestamp(period_start) FROM invoices"
-                    " WHERE customer_id IN %(customers)s",
-                    parameters={"customers": list(customers)},
-                ).result_rows
-            for customer_id, start in rows:
-                found.setdefault(str(customer_id), set()).add(int(start))
-        return found
+        return self._periods_in("invoices", customers)
+
+    def held(self, customers: Sequence[str]) -> dict[str, set[int]]:
+        """The starts of all periods whose invoices a correction holds back."""
+        return self._periods_in("invoice_holds", customers)
 
     def known_periods(self, periods: Periods) -> set[tuple[str, int]]:
         """Those that stand in `billing_periods` already."""
@@ -119,6 +113,19 @@ class InvoiceStore:
                 parameters=_bound(periods),
             ).result_rows
         return {(str(customer_id), int(start)) for customer_id, start in rows}
+
+    def _periods_in(self, name: str, customers: Sequence[str]) -> dict[str, set[int]]:
+        found: dict[str, set[int]] = {}
+        if customers:
+            with clickhouse_errors(f"reading {name}"):
+                rows = self._client.query(
+                    f"SELECT DISTINCT customer_id, toUnixTimestamp(period_start) FROM {name}"
+                    " WHERE customer_id IN %(customers)s",
+                    parameters={"customers": list(customers)},
+                ).result_rows
+            for customer_id, start in rows:
+                found.setdefault(str(customer_id), set()).add(int(start))
+        return found
 
     def _rows(
         self, name: str, periods: Periods, *, row: Callable[..., Row], kinds: Kinds

@@ -104,7 +104,7 @@ def _plain(axes: Axes, form: Format) -> None:
     axes.set_axisbelow(True)
     axes.tick_params(colors=_MUTED, length=0, labelsize=7)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _at: form(value)))
-    axes.yaxis.get_major_locator().set_params(nbins=5)
+    axes.yaxis.get_major_locator().set_params(nbins=5)  # type: ignore[call-arg]
     for side in axes.spines.values():
         side.set_visible(False)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -84,7 +84,7 @@ def _with_conditions(text: str, choice: Choice) -> str:
 
 def _without_macros(text: str, choice: Choice) -> str:
     start, end = (f"toDateTime({int(each.timestamp())})" for each in (choice.start, choice.end))
-    makers = {
+    makers: dict[str, Callable[[str], str]] = {
         "timeFilter": lambda column: f"{column} >= {start} AND {column} <= {end}",
         "timeInterval": lambda column: (
             f"toStartOfInterval(toDateTime({column}), INTERVAL {choice.interval_s} second)"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
 import time
 import zlib
 from collections.abc import Iterable, Mapping
@@ -60,7 +61,7 @@ class Observed:
         self._producer = Producer(
             {"bootstrap.servers": addresses["KAFKA_BOOTSTRAP_SERVERS"], "linger.ms": 5}
         )
-        self._worker = None
+        self._worker: subprocess.Popen[bytes] | None = None
         self.clickhouse: Client = connect_clickhouse(self.settings)
         self.prometheus = MetricsServer(folder / "prometheus", [f"127.0.0.1:{port}"])
 
