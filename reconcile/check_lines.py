@@ -28,6 +28,11 @@ from reconcile.standing import CustomerCharges, standing_findings
 from reconcile.variance import Check, Finding, Subject, VarianceClass, text_of
 
 _KEY = ["customer_id", "meter", "group", "period_start", "part_start"]
+_OF_USAGE = ("q_now", "q_cut", "q_once", "n_now", "n_cut", "cards", "usage_card")
+_OF_LINES = (
+    "amount", "quantity", "card", "price_version", "line_id", "invoice_id", "currency",
+    "minor_digits", "rounding",
+)  # fmt: skip
 _CHARGE = "charge"
 _CREDIT = "credit"  # money given on purpose: no usage stands behind it
 
@@ -123,12 +128,12 @@ class LineCheck:
         return found
 
     def _rows(self) -> Iterator[_Row]:
-        lines = self._billed.lines.filter(pl.col("kind") == _CHARGE)
+        lines = self._billed.lines.filter(pl.col("kind") == _CHARGE).select(*_KEY, *_OF_LINES)
         adjusted = (
             _no_credits(self._billed).filter(pl.col("kind") == _CHARGE)
             .group_by(_KEY).agg(pl.sum("amount").alias("adjusted"))
         )  # fmt: skip
-        usage = self._usage.rename({"card": "usage_card"})
+        usage = self._usage.rename({"card": "usage_card"}).select(*_KEY, *_OF_USAGE)
         joined = (
             usage.join(lines, on=_KEY, how="full", coalesce=True)
             .join(adjusted, on=_KEY, how="full", coalesce=True)

@@ -48,7 +48,7 @@ def write_findings(client: Client, run: Reconciliation) -> None:
 
 def write_frame(client: Client, table: str, frame: pl.DataFrame) -> None:
     """Step 2: rows whose `Int128` columns are 10^-12."""
-    for part in frame.iter_slices(500_000):
+    for part in frame.iter_slices(_BLOCK):
         client.insert_arrow(table, arrow_of(part), settings=WRITE_SETTINGS)
 
 

@@ -66,7 +66,7 @@ SELECT customer_id, meter, `group`, toInt64(toUnixTimestamp(period_start)) AS pe
        toInt64(toUnixTimestamp(part_start)) AS part_start,
        toDecimal128({quantity_where(_NOW)}, 12) AS q_now, toInt64(countIf({_NOW})) AS n_now,
        toDecimal128({quantity_where(_CUT)}, 12) AS q_cut, toInt64(countIf({_CUT})) AS n_cut,
-       toDecimal128({quantity_where(f"{_NOW} AND {{once}}")}, 12) AS q_once,
+       toDecimal128({quantity_where("{once}")}, 12) AS q_once,
        groupUniqArray(event_card) AS cards,
        argMax(event_card, (record_time, event_card)) AS card,
        toInt64(toUnixTimestamp(max(record_time))) AS received_at,
@@ -105,9 +105,9 @@ def read_usage(
     `cuts` name whose they are; the last one is also that of customers without an invoice.
     `doubles` are coordinates of events that are there twice.
     """
-    once = "1"
+    once = _NOW  # the same words as of q_now, so that it is added up only once
     if doubles:
-        once = "(stream, partition, offset, `index`) NOT IN %(doubles)s"
+        once += " AND (stream, partition, offset, `index`) NOT IN %(doubles)s"
     found = []
     for cut in cuts:
         sql = _USAGE.replace("{once}", once)
