@@ -13,6 +13,7 @@ credit    an adjustment
 hold, release  nothing: the last step is what the view `invoice_holds` shows
 """
 
+import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -127,7 +128,8 @@ class Applying:
         return named or self._at.estimator.customers(PeriodName.read(found.period))
 
     def _take_back(self, found: Correction, events: Sequence[Target]) -> None:
-        recorded_us = (now() + _AHEAD - _EPOCH) // timedelta(microseconds=1)
+        effective = now() + _AHEAD
+        recorded_us = (effective - _EPOCH) // timedelta(microseconds=1)
         self._at.store.take_back(
             [each.key for each in events if not each.is_retracted],
             correction_id=found.correction_id, recorded_us=recorded_us,
@@ -143,6 +145,8 @@ class Applying:
                 for period, meters in sorted(touched.items())
             ]
         )
+        # who closes or adjusts once this is applied must see it
+        time.sleep(max((effective - now()).total_seconds(), 0))
 
     def _derive(self, scopes: Sequence[Scope]) -> None:
         """Write rows and totals of these scopes anew; see `dataflows/rerating.py` for its steps."""

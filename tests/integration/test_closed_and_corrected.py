@@ -16,7 +16,7 @@ REASON = ("--reason", "dispute", "--note", "in question", "--actor", "ann")
 def corrected(at: Deployed, *arguments: str) -> dict[str, Any]:
     """Draft and apply a correction, with a second person where one is asked for."""
     drafted: dict[str, Any] = answer(at.settings, "correct", *arguments, *REASON)
-    number = drafted["correction_id"]
+    number = drafted["correction"]["correction_id"]
     for step in (("submit", "ann"), ("approve", "bob")):
         meterline(at.settings, "correct", step[0], number, "--actor", step[1], "--note", "seen")
     done = meterline(at.settings, "correct", "apply", number, "--actor", "ann")
