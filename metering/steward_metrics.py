@@ -24,19 +24,19 @@ class StewardMetrics(MetricRegistry):
     def _declare_jobs(self) -> None:
         self.job_done = self.gauge(
             "job_success_timestamp_seconds", "When a job of the steward last ended well",
-            unit="Unix seconds", labels=["job"],
+            unit="Unix seconds", labels=["name"],
         )  # fmt: skip
         self.job_period = self.gauge(
             "job_period_seconds", "How often a job of the steward is to run",
-            unit="seconds", labels=["job"],
+            unit="seconds", labels=["name"],
         )  # fmt: skip
         self.job_seconds = self.gauge(
             "job_duration_seconds", "How long the last run of a job took",
-            unit="seconds", labels=["job"],
+            unit="seconds", labels=["name"],
         )  # fmt: skip
         self.job_failures = self.counter(
             "job_failures_total", "Runs of a job that ended with an error",
-            unit="runs", labels=["job"],
+            unit="runs", labels=["name"],
         )  # fmt: skip
 
     def _declare_money(self) -> None:
