@@ -107,6 +107,8 @@ class Settings(BaseSettings):
     #: Where `/metrics`, `/healthz` and `/readyz` are served; port 0 picks a free one.
     http_host: str = "127.0.0.1"
     http_port: int = Field(9464, ge=0, le=65535)
+    #: Folder in which a process says where Prometheus finds its metrics; none when not set.
+    metrics_targets: Path | None = None
 
     @property
     def database(self) -> str:

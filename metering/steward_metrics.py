@@ -72,10 +72,6 @@ class StewardMetrics(MetricRegistry):
             "drop, silence or delta",
             unit="ratio", labels=["kind", "customer", "meter"], series_max=BREACHES_MAX,
         )  # fmt: skip
-        self.anomalies = self.gauge(
-            "usage_anomalies", "(customer, meter) pairs that breach now, by kind",
-            unit="pairs", labels=["kind"],
-        )  # fmt: skip
         self.threshold = self.bounded_gauge(
             "usage_threshold_ratio",
             "Usage by allowance, commit or budget, while a threshold is crossed",

@@ -10,10 +10,13 @@ import pytest
 import yaml
 from test_docs import _anchors, declared_metrics
 
+from deploy.localstack.squeezed import squeezed
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 RULES = sorted((REPOSITORY / "alerts" / "rules").glob("*.yml"))
 CASES = sorted((REPOSITORY / "alerts" / "rules" / "tests").glob("*.yml"))
 RUNBOOK = REPOSITORY / "docs" / "runbook.md"
+ALERTMANAGER = REPOSITORY / "deploy" / "alertmanager" / "alertmanager.yml"
 #: Declared by the process that archives; see its own page.
 OTHER_METRICS = re.compile(r"meterline_archive_")
 
@@ -111,3 +114,65 @@ def test_recorded_series_that_are_asked_for_are_recorded() -> None:
         name for rule in rules() for name in re.findall(r"\bmeterline:[\w:]+", rule["expr"])
     } | set(re.findall(r"\bmeterline:[\w:]+", RUNBOOK.read_text()))
     assert asked <= recorded
+
+
+def test_the_configurations_are_sound() -> None:
+    assert "SUCCESS" in run(program("amtool"), "check-config", str(ALERTMANAGER))
+    config = REPOSITORY / "deploy" / "prometheus" / "prometheus.yml"
+    found = run(program("promtool"), "check", "config", str(config))
+    assert "5 rule files found" in found
+
+
+@pytest.mark.parametrize(
+    ("labels", "receivers"),
+    [
+        ("severity=critical area=pipeline", "page"),
+        ("severity=critical area=money", "page,finance"),
+        ("severity=critical area=usage", "page"),
+        ("severity=critical area=slo", "page"),
+        ("severity=warning area=pipeline", "pipeline"),
+        ("severity=warning area=money", "finance"),
+        ("severity=warning area=usage", "usage"),
+        ("severity=info area=usage", "usage"),
+        ("severity=warning area=slo", "pipeline"),
+    ],
+)
+def test_an_alert_reaches_those_whom_it_concerns(labels: str, receivers: str) -> None:
+    found = run(
+        program("amtool"), "config", "routes", "test", "--config.file", str(ALERTMANAGER),
+        *labels.split(),
+    )  # fmt: skip
+    assert found.splitlines()[-1] == receivers
+
+
+def test_what_is_kept_back_and_what_keeps_it_back_are_alerts_of_ours() -> None:
+    """A name that is mistyped in a matcher would keep nothing back, and say nothing."""
+    for rule in yaml.safe_load(ALERTMANAGER.read_text())["inhibit_rules"]:
+        for matcher in (*rule["source_matchers"], *rule["target_matchers"]):
+            pattern = matcher.split("=", 1)[1].lstrip("~ ").strip('" ')
+            matched = {name for name in ALERTS if re.fullmatch(pattern, name)}
+            alternatives = pattern.count("|") + 1
+            assert len(matched) == alternatives, matcher
+
+
+@pytest.mark.parametrize(
+    ("text", "shorter"),
+    [
+        ("for: 30s", "for: 2000ms"),
+        ("rate(x[5m]) > 30", "rate(x[20000ms]) > 30"),
+        ("group_wait: 10s", "group_wait: 666ms"),
+        ("labels: {severity: warning}", "labels: {severity: warning}"),
+        ("max_over_time(x[1d])", "max_over_time(x[5760000ms])"),
+    ],
+)
+def test_everything_that_waits_is_squeezed_by_one_factor(text: str, shorter: str) -> None:
+    assert squeezed(text, 15) == shorter
+    assert squeezed(text, 1) == text
+
+
+def test_squeezed_rules_are_rules() -> None:
+    for path in RULES:
+        fresh = squeezed(path.read_text(), 15)
+        assert len(re.findall(r"\d+ms\b", fresh)) == len(
+            re.findall(r"(?:: |\[)\d+[smhd]\b", path.read_text())
+        )

@@ -28,7 +28,7 @@ PACKAGES = ("metering", "rating_engine", "dataflows", "sinks", "alerts", "billin
 #: Declared and read, or set, by nothing yet. May only get fewer; the pages say so of each.
 SETTINGS_NOT_READ: set[str] = set()
 METRICS_NOT_SET: set[str] = {
-    "anomalies", "anomaly", "job_done", "job_failures", "job_period",
+    "anomaly", "job_done", "job_failures", "job_period",
     "job_seconds", "rejects_waiting", "threshold", "variance",
 }  # fmt: skip
 #: Who serves which metrics.
