@@ -6,6 +6,7 @@ same number: two evaluations stay two evaluations.
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -71,12 +72,11 @@ def watched(
     steward = StewardMetrics()
     server, thread = start_http_server(0, "127.0.0.1", registry=steward.registry)
     target = MetricsTarget(settings, job="meterline-steward", port=server.server_port)
-    for name in WATCHING_NAMES:
-        fault_stack.service(name).folder.mkdir(exist_ok=True)
     fault_stack.up(WATCHING_NAMES)
     yield Watched(deployment, worker, steward, settings, Prometheus(service.own_address()), webhook)
     for name in WATCHING_NAMES:
         fault_stack.service(name).stop()
+        shutil.rmtree(fault_stack.service(name).folder)
     target.withdraw()
     server.shutdown()
     server.server_close()
