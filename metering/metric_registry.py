@@ -56,12 +56,13 @@ class MetricRegistry:
         )  # fmt: skip
 
     def histogram(
-        self, name: str, meaning: str, *, unit: str, buckets: Sequence[float]
-    ) -> Histogram:
+        self, name: str, meaning: str, *, unit: str, buckets: Sequence[float],
+        labels: Sequence[str] = (),
+    ) -> Histogram:  # fmt: skip
         """How often which size came, one observation at a time."""
         return Histogram(
-            self._declare(name, meaning, kind="histogram", unit=unit, labels=()),
-            meaning, buckets=buckets, registry=self.registry,
+            self._declare(name, meaning, kind="histogram", unit=unit, labels=labels),
+            meaning, labels, buckets=buckets, registry=self.registry,
         )  # fmt: skip
 
     def delays(self, name: str, meaning: str, *, bounds_ms: Sequence[int]) -> ColumnHistogram:

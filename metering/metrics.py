@@ -1,4 +1,4 @@
-"""Every metric of a worker: name, unit, labels, meaning; declared here and nowhere else."""
+"""Every metric: name, unit, labels, meaning; declared here and nowhere else."""
 
 from prometheus_client import ProcessCollector
 
@@ -7,6 +7,10 @@ from metering.rejection import RejectionCode
 
 OUTCOMES = ("accepted", "duplicate", "conflict", "rejected", "suppressed", "absorbed")
 DEPENDENCIES = ("kafka", "redis", "clickhouse")
+#: What `verify` checks, as values of the label `check`.
+CONSERVATION_CHECKS = ("offsets", "totals", "distinct", "identities", "originals")
+#: Customers that are shown while they breach.
+BREACHES_MAX = 200
 #: Classes of transient errors, which end a flow.
 ERRORS = ("DependencyDown", "AssignmentLost", "DedupMemoryLost", "ClaimsForgotten")
 
@@ -152,4 +156,110 @@ class WorkerMetrics(MetricRegistry):
         self.dedup_planned = self.gauge(
             "dedup_planned_entries", "Identities that one generation is laid out for",
             unit="identities",
+        )  # fmt: skip
+
+
+class ReconciliationMetrics(MetricRegistry):
+    """What the newest reconciliation found; without a value until a run is shown."""
+
+    def __init__(self) -> None:
+        """All without a value."""
+        super().__init__()
+        self.variance = self.gauge(
+            "reconciliation_variance",
+            "Amount that the newest reconciliation found of a class and did not tolerate, the "
+            "sizes of all checks added up",
+            unit="the currency", labels=["class", "currency"],
+        )  # fmt: skip
+        self.findings = self.gauge(
+            "reconciliation_findings",
+            "Findings of the newest reconciliation by class, tolerated ones as well",
+            unit="findings", labels=["class"],
+        )  # fmt: skip
+        self.exit_code = self.gauge(
+            "reconciliation_exit_code",
+            "0 where the newest reconciliation found nothing that it did not tolerate, else 1",
+            unit="",
+        )  # fmt: skip
+        self.finished = self.gauge(
+            "reconciliation_finished_timestamp_seconds",
+            "Moment at which the newest reconciliation came to its end", unit="Unix seconds",
+        )  # fmt: skip
+
+
+class StewardMetrics(ReconciliationMetrics):
+    """The metrics of a steward. A customer appears only while something is wrong with it.
+
+    A job is called `name`: the label `job` is Prometheus' own.
+    """
+
+    def __init__(self) -> None:
+        """Nothing is known yet: a gauge without a job behind it has no series."""
+        super().__init__()
+        ProcessCollector(registry=self.registry)
+        self._declare_jobs()
+        self._declare_money()
+        self._declare_usage()
+
+    def _declare_jobs(self) -> None:
+        self.job_runs = self.counter(
+            "steward_job_runs_total",
+            "Runs of a job of the steward by how they ended: done, failed",
+            unit="runs", labels=["name", "outcome"],
+        )  # fmt: skip
+        self.job_failing = self.gauge(
+            "steward_job_failing",
+            "1 while the last run of a job failed; it is tried again with growing delays",
+            unit="", labels=["name"],
+        )  # fmt: skip
+        self.job_done = self.gauge(
+            "steward_job_done_timestamp_seconds", "Moment at which a job ended well last",
+            unit="Unix seconds", labels=["name"],
+        )  # fmt: skip
+        self.job_seconds = self.histogram(
+            "steward_job_seconds", "Time of one run of a job", unit="seconds", labels=["name"],
+            buckets=(0.1, 1, 5, 15, 60, 300, 900, 3600),
+        )  # fmt: skip
+
+    def _declare_money(self) -> None:
+        self.conservation = self.gauge(
+            "conservation_differences",
+            "What breaks the law of conservation, by check: offsets, totals, distinct, identities, "
+            "originals",
+            unit="differences", labels=["check"],
+        )  # fmt: skip
+        self.conservation_compared = self.gauge(
+            "conservation_compared_totals", "Totals that the current round of checks compared",
+            unit="totals",
+        )  # fmt: skip
+        self.conservation_round = self.gauge(
+            "conservation_round_timestamp_seconds", "When all totals had last been compared once",
+            unit="Unix seconds",
+        )  # fmt: skip
+        self.rejects_waiting = self.gauge(
+            "rejects_waiting",
+            "Rejected events of the last 30 days that were not sent again, by code",
+            unit="events", labels=["code"],
+        )  # fmt: skip
+        self.adjustments = self.counter(
+            "adjustments_total", "Adjustments for late usage that the steward posted",
+            unit="adjustments",
+        )  # fmt: skip
+        self.adjustments_refused = self.gauge(
+            "adjustments_refused_customers",
+            "Customers with late usage who would be charged other prices than they were billed by",
+            unit="customers",
+        )  # fmt: skip
+
+    def _declare_usage(self) -> None:
+        self.anomaly = self.bounded_gauge(
+            "usage_anomaly_ratio",
+            "Usage of the current window by what was expected, while it breaches; kind is spike, "
+            "drop, silence or delta",
+            unit="ratio", labels=["kind", "customer", "meter"], series_max=BREACHES_MAX,
+        )  # fmt: skip
+        self.threshold = self.bounded_gauge(
+            "usage_threshold_ratio",
+            "Usage by allowance, commit or budget, while a threshold is crossed",
+            unit="ratio", labels=["kind", "customer", "meter"], series_max=BREACHES_MAX,
         )  # fmt: skip

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from clickhouse_connect.driver.client import Client
 
 from metering.catalog import Catalog
-from metering.steward_metrics import StewardMetrics
+from metering.metrics import StewardMetrics
 from sinks.conservation.cuts import read_cuts
 from sinks.conservation.distinct import check_distinct, check_identities
 from sinks.conservation.findings import Cut, Findings, TotalsResult

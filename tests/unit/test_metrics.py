@@ -17,8 +17,7 @@ from metering.column_histogram import ColumnHistogram
 from metering.decode import Decoder
 from metering.flush import Flush, PartitionFlush
 from metering.metric_registry import MetricRegistry
-from metering.metrics import WorkerMetrics
-from metering.steward_metrics import BREACHES_MAX, StewardMetrics
+from metering.metrics import BREACHES_MAX, StewardMetrics, WorkerMetrics
 
 LATENESS = timedelta(minutes=5)
 CUSTOMERS = 100_000
