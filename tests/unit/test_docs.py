@@ -28,7 +28,7 @@ PACKAGES = ("metering", "rating_engine", "dataflows", "sinks", "alerts", "billin
 SETTINGS_NOT_READ: set[str] = set()
 METRICS_NOT_SET: set[str] = {
     "adjustments", "adjustments_refused", "anomaly", "exit_code", "findings", "finished",
-    "job_done", "job_failing", "job_runs", "job_seconds", "rejects_waiting", "threshold",
+    "job_done", "job_failing", "job_runs", "job_seconds",  "threshold",
     "variance",
 }  # fmt: skip
 #: Who serves which metrics.
