@@ -46,8 +46,8 @@ class Asked(NamedTuple):
 class Due:
     """Who is to be invoiced: `open` has no invoice, the period ended, and nobody holds it.
 
-    `held` are those whose invoice a correction holds back. `until_s` (Unix seconds) is when the last of their periods ends; `ends_s` when the next of those
-    that are still running does.
+    `held` are those whose invoice a correction holds back. `until_s` (Unix seconds) is when the
+    last of their periods ends; `ends_s` when the next of those that are still running does.
     """
 
     open: tuple[str, ...]

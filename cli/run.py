@@ -9,6 +9,7 @@ from dataflows.health import Health, HealthServer
 from dataflows.runner import Runner
 from metering.errors import SettingsInvalid
 from metering.metrics import WorkerMetrics
+from sinks.metrics_target import MetricsTarget
 
 
 def run_command(
@@ -36,9 +37,11 @@ def run_command(
         f"{settings.database}; http://{settings.http_host}:{server.port}/readyz"
     )
     runner.stop_on_signals()
+    target = MetricsTarget(settings, job="meterline-worker", port=server.port)
     try:
         is_drained = runner.run()
     finally:
+        target.withdraw()
         server.close()
     if is_drained:
         console.print("stopped; everything read is written and committed")

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from billing.adjustment import Adjusting
 from billing.closing import Asked
 from billing.period_name import PeriodName
+from cli import steward_jobs
 from cli.close import ANSWER_S
 from cli.context import CatalogOption, console, settings_with
 from cli.moments import now_us
@@ -18,6 +19,7 @@ from metering.settings import Settings
 from rating_engine.price_book.load import load_price_book
 from sinks.clickhouse import connect_clickhouse
 from sinks.invoice_store import InvoiceStore
+from sinks.metrics_target import MetricsTarget
 
 _LOG = logging.getLogger(__name__)
 _ACTOR = "steward"
@@ -27,8 +29,10 @@ def steward_command(catalog: CatalogOption = None) -> None:
     """Run jobs beside the workers, until SIGTERM or Ctrl-C: one process for a deployment.
 
     Late usage: every METERLINE_STEWARD_EVERY, what came to the invoiced periods of the last
-    METERLINE_STEWARD_MONTHS months is posted as `meterline adjust` does. Serves /metrics, /healthz
-    and /readyz like a worker.
+    METERLINE_STEWARD_MONTHS months is posted as `meterline adjust` does. Checks: every
+    METERLINE_STEWARD_CHECKS_EVERY, totals against raw history, a range of customers at a time, what
+    waits among the rejects, and what the newest reconciliation found, as metrics. Serves /metrics,
+    /healthz and /readyz like a worker.
 
     Example: METERLINE_HTTP_PORT=9465 meterline steward --catalog ./catalog
     """
@@ -36,6 +40,7 @@ def steward_command(catalog: CatalogOption = None) -> None:
     metrics = StewardMetrics()
     steward = Steward(jobs_of(settings, metrics), metrics)
     server = HealthServer(steward, settings.http_host, settings.http_port)
+    target = MetricsTarget(settings, job="meterline-steward", port=server.port)
     console.print(
         f"steward of {settings.database}; http://{settings.http_host}:{server.port}/readyz"
     )
@@ -44,13 +49,20 @@ def steward_command(catalog: CatalogOption = None) -> None:
     try:
         steward.run()
     finally:
+        target.withdraw()
         server.close()
     console.print("stopped; what was under way goes on when it starts again")
 
 
 def jobs_of(settings: Settings, metrics: StewardMetrics) -> list[Job]:
     """Every job that a steward runs; another one is another line here."""
-    return [Job("late_usage", settings.steward_every, late_usage(settings, metrics))]
+    checks = settings.steward_checks_every
+    return [
+        Job("late_usage", settings.steward_every, late_usage(settings, metrics)),
+        Job("conservation", checks, steward_jobs.conservation(settings, metrics)),
+        Job("rejects", checks, steward_jobs.rejects(settings, metrics)),
+        Job("reconciliation", checks, steward_jobs.reconciliation(settings, metrics)),
+    ]
 
 
 def late_usage(settings: Settings, metrics: StewardMetrics) -> Callable[[], None]:

@@ -17,12 +17,11 @@ from fastapi import FastAPI, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from metering.errors import DependencyDown, SettingsInvalid, TransientError
-from metering.metrics import WorkerMetrics
+from metering.metrics import DEPENDENCIES, WorkerMetrics
 
 _STUCK_S = 60.0
 #: Kafka does not answer when a question has been open for this long.
 _ANSWER_S = 5.0
-_SERVERS = ("kafka", "redis", "clickhouse")
 #: A worker without a partition is unhealthy after this long.
 NO_ASSIGNMENT_S = 30.0
 
@@ -39,6 +38,10 @@ class Health:
     is_flowing: bool = False
     kafka_answers: bool = True
     kafka_asked_s: float | None = None
+
+    def __post_init__(self) -> None:
+        """What goes by the clock is worked out when it is asked for."""
+        self.metrics.unassigned.set_function(self._unassigned_s)
 
     @property
     def registry(self) -> CollectorRegistry:
@@ -61,14 +64,22 @@ class Health:
         self.waiting_for = reason
         self.is_flowing = False
         self.partitions = 0
+        self.metrics.partitions.set(0)
+        self.metrics.flowing.set(0)
+        self.metrics.lag.clear()
         self.beat_s = time.monotonic()
 
     def fail(self, error: TransientError) -> None:
         """The flow ended; a server that is down shows in its metric until the flow runs again."""
         self.wait(str(error))
         self.metrics.restarts.labels(type(error).__name__).inc()
-        if isinstance(error, DependencyDown) and error.server in _SERVERS:
+        if isinstance(error, DependencyDown) and error.server in DEPENDENCIES:
             self.metrics.dependency_up.labels(error.server).set(0)
+
+    def say_kafka(self, *, is_answering: bool) -> None:
+        """Kafka was asked."""
+        self.kafka_answers = is_answering
+        self.metrics.dependency_up.labels("kafka").set(int(is_answering))
 
     @contextmanager
     def asking_kafka(self) -> Iterator[None]:
@@ -81,7 +92,7 @@ class Health:
 
     def let_go(self, partition: int) -> None:
         """The partition is another worker's now: its numbers are not ours to show."""
-        for gauge in (self.metrics.lag, self.metrics.watermark):
+        for gauge in (self.metrics.lag, self.metrics.watermark, self.metrics.queryable):
             with suppress(KeyError):
                 gauge.remove(partition)
 
@@ -89,9 +100,14 @@ class Health:
         """The flow runs."""
         self.waiting_for = ""
         self.is_flowing = True
+        self.metrics.flowing.set(1)
         self.unassigned_since_s = None
-        for server in _SERVERS:
+        for server in DEPENDENCIES:
             self.metrics.dependency_up.labels(server).set(1)
+
+    def _unassigned_s(self) -> float:
+        since = self.unassigned_since_s
+        return time.monotonic() - since if self.is_flowing and since is not None else 0.0
 
     def faults(self) -> list[str]:
         """Why the worker is not healthy; empty when it is."""

@@ -74,6 +74,7 @@ class KafkaReader:
         self._revoked: list[tuple[str, int]] = []
         self.positions: dict[Source, int] = {}
         self.is_answering = True
+        self.topic_partitions = 0
         self._consumer = Consumer(
             {
                 "session.timeout.ms": 10_000,
@@ -140,7 +141,10 @@ class KafkaReader:
                 raise _as_ours(error.args[0], self._topic) from error
 
     def lag(self) -> dict[int, int]:
-        """Messages between what was read and the end of the log, by partition."""
+        """Messages between what was read and the end of the log, by partition.
+
+        Asks how many partitions the topic has as well.
+        """
         found = {}
         try:
             for source, position in list(self.positions.items()):
@@ -148,8 +152,8 @@ class KafkaReader:
                     Place(self._topic, source.partition), timeout=2.0, cached=False
                 )
                 found[source.partition] = max(high - position, 0)
-            if not found:
-                self._consumer.list_topics(self._topic, timeout=2.0)
+            topics = self._consumer.list_topics(self._topic, timeout=2.0).topics
+            self.topic_partitions = len(topics[self._topic].partitions)
         except KafkaException:
             self.is_answering = False
             return {}

@@ -21,6 +21,7 @@ from dataflows.flusher import Flusher
 from dataflows.health import Health
 from dataflows.kafka_reader import KafkaReader, kafka_config
 from dataflows.ledger import Ledger, LedgerPlan
+from dataflows.measures import Measures
 from dataflows.outcome import Outcome
 from dataflows.source import UsageReader
 from dataflows.watermark import Watermarks
@@ -87,6 +88,7 @@ class Worker:
         catalog = book.catalog
         self._stream = stream
         self._health = health
+        self._measures = Measures(health.metrics, settings.allowed_lateness)
         self._is_stopping = is_stopping
         self._accepted_gaps = accepted_gaps or {}
         self._fails_loudly = fails_loudly
@@ -182,14 +184,7 @@ class Worker:
         """The sink, measured; called by the flush thread."""
         began = time.perf_counter()
         self._sink.write(flush)
-        metrics = self._health.metrics
-        metrics.flush_seconds.observe(time.perf_counter() - began)
-        metrics.flush_events.observe(
-            sum(batch.num_rows for part in flush.parts for batch in part.events)
-        )
-        for part in flush.parts:
-            if part.watermark_ms:
-                metrics.watermark.labels(part.source.partition).set(part.watermark_ms / 1000)
+        self._measures.flushed(flush, seconds=time.perf_counter() - began, now_ms=now_ms())
 
     def commit(self, positions: dict[Source, int]) -> None:
         """Step 4 of the sink."""
@@ -200,10 +195,17 @@ class Worker:
         """Refresh what is measured from outside the flow: lag, units; called every few seconds."""
         if self._kafka is None:
             return
+        metrics = self._health.metrics
         for partition, lag in self._kafka.lag().items():
-            self._health.metrics.lag.labels(partition).set(lag)
-        self._health.kafka_answers = self._kafka.is_answering
-        self._health.metrics.units.set(self._ledger.unit_count)
+            metrics.lag.labels(partition).set(lag)
+        self._health.say_kafka(is_answering=self._kafka.is_answering)
+        metrics.topic_partitions.set(self._kafka.topic_partitions)
+        metrics.units.set(self._ledger.unit_count)
+        load = self._memory.load()
+        metrics.dedup_used.set(load.used_bytes)
+        metrics.dedup_limit.set(load.limit_bytes)
+        metrics.dedup_entries.set(load.entries)
+        metrics.dedup_planned.set(load.planned_entries)
         self._memory.forget_expired()
 
     def close(self) -> None:
@@ -245,19 +247,7 @@ class Worker:
                 self._health.let_go(partition)
 
     def _count(self, decided: Decided, outcome: Outcome) -> None:
-        metrics, batch = self._health.metrics, decided.plan.batch
-        duplicates = 0 if outcome.duplicates is None else outcome.duplicates.num_rows
-        absorbed = len(batch) - outcome.accepted - duplicates - outcome.conflicts
-        for name, count in (
-            ("accepted", outcome.accepted), ("duplicate", duplicates),
-            ("conflict", outcome.conflicts), ("rejected", len(batch.rejections)),
-            ("suppressed", len(batch.suppressions)), ("absorbed", absorbed),
-        ):  # fmt: skip
-            if count:
-                metrics.events.labels(name).inc(count)
-        for rejection in outcome.rejections:
-            metrics.rejects.labels(str(rejection.code)).inc()
-        metrics.late.inc(outcome.late)
+        self._measures.count(decided.plan.batch, outcome)
 
 
 def now_ms() -> int:

@@ -1,145 +1,265 @@
 """Every metric: name, unit, labels, meaning; declared here and nowhere else."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import ProcessCollector
+
+from metering.metric_registry import MetricRegistry
+from metering.rejection import RejectionCode
+
+OUTCOMES = ("accepted", "duplicate", "conflict", "rejected", "suppressed", "absorbed")
+DEPENDENCIES = ("kafka", "redis", "clickhouse")
+#: What `verify` checks, as values of the label `check`.
+CONSERVATION_CHECKS = ("offsets", "totals", "distinct", "identities", "originals")
+#: Customers that are shown while they breach.
+BREACHES_MAX = 200
+#: Classes of transient errors, which end a flow.
+ERRORS = ("DependencyDown", "AssignmentLost", "DedupMemoryLost", "ClaimsForgotten")
+
+_SECOND, _MINUTE, _HOUR, _DAY = 1000, 60_000, 3_600_000, 86_400_000
+#: From the record timestamp; 10 s is the bound of the freshness objective.
+RECORD_DELAY_MS = (
+    100, 250, 500, _SECOND, 2 * _SECOND, 5 * _SECOND, 10 * _SECOND, 30 * _SECOND, _MINUTE,
+    5 * _MINUTE, 15 * _MINUTE, _HOUR,
+)  # fmt: skip
+#: From the time of the event, which its producer may have held back for days.
+EVENT_DELAY_MS = (
+    500, _SECOND, 2 * _SECOND, 5 * _SECOND, 10 * _SECOND, 30 * _SECOND, _MINUTE, 5 * _MINUTE,
+    _HOUR, 6 * _HOUR, _DAY, 7 * _DAY, 31 * _DAY,
+)  # fmt: skip
+LATE_BY_MS = (
+    _MINUTE, 5 * _MINUTE, 15 * _MINUTE, _HOUR, 6 * _HOUR, _DAY, 3 * _DAY, 7 * _DAY, 31 * _DAY,
+)  # fmt: skip
 
 
-class WorkerMetrics:
-    """The metrics of one worker, in a registry of their own. Counters restart with the process."""
+class WorkerMetrics(MetricRegistry):
+    """The metrics of one worker. Counters restart with the process."""
 
     def __init__(self) -> None:
-        """All at zero."""
-        self.registry = CollectorRegistry()
-        self.events = Counter(
-            "meterline_events_total",
+        """All at zero; counters show each value of their labels from the start."""
+        super().__init__()
+        ProcessCollector(registry=self.registry)
+        self._declare_events()
+        self._declare_delays()
+        self._declare_progress()
+        self._declare_dedup()
+        for outcome in OUTCOMES:
+            self.events.labels(outcome)
+        for code in RejectionCode:
+            self.rejects.labels(str(code))
+        for error in ERRORS:
+            self.restarts.labels(error)
+
+    def _declare_events(self) -> None:
+        self.events = self.counter(
+            "events_total",
             "Events by what became of them: accepted, duplicate, conflict, rejected, suppressed, "
             "absorbed (counted before, seen again on replay)",
-            ["outcome"],
-            registry=self.registry,
+            unit="events", labels=["outcome"],
+        )  # fmt: skip
+        self.rejects = self.counter(
+            "rejected_events_total", "Rejected events by code", unit="events", labels=["code"]
         )
-        self.rejects = Counter(
-            "meterline_rejected_events_total", "Rejected events by code", ["code"],
-            registry=self.registry,
+        self.late = self.counter(
+            "late_events_total", "Accepted events that arrived after the allowed lateness",
+            unit="events",
         )  # fmt: skip
-        self.late = Counter(
-            "meterline_late_events_total",
-            "Accepted events that arrived after the allowed lateness",
-            registry=self.registry,
+
+    def _declare_delays(self) -> None:
+        self.record_delay = self.delays(
+            "record_delay_seconds",
+            "From an accepted event's record timestamp until it was durable and in the totals",
+            bounds_ms=RECORD_DELAY_MS,
         )
-        self.lag = Gauge(
-            "meterline_lag_messages", "Messages between what was read and the end of the log",
-            ["partition"], registry=self.registry,
-        )  # fmt: skip
-        self.watermark = Gauge(
-            "meterline_watermark_timestamp_seconds",
-            "Moment (Unix seconds) to which a partition is complete, as last written",
-            ["partition"],
-            registry=self.registry,
+        self.event_delay = self.delays(
+            "event_delay_seconds",
+            "From when an accepted event occurred until it was durable and in the totals",
+            bounds_ms=EVENT_DELAY_MS,
         )
-        self.partitions = Gauge(
-            "meterline_assigned_partitions", "Partitions that this worker holds",
-            registry=self.registry,
+        self.late_by = self.delays(
+            "late_by_seconds",
+            "By how much accepted late events came after the allowed lateness",
+            bounds_ms=LATE_BY_MS,
+        )
+        self.flush_seconds = self.histogram(
+            "flush_seconds", "Time to make one flush durable and commit it", unit="seconds",
+            buckets=(0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30),
         )  # fmt: skip
-        self.units = Gauge(
-            "meterline_ledger_units", "(customer, meter, group, period) units held in memory",
-            registry=self.registry,
-        )  # fmt: skip
-        self.flush_seconds = Histogram(
-            "meterline_flush_seconds", "Time to make one flush durable and commit it",
-            buckets=(0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30), registry=self.registry,
-        )  # fmt: skip
-        self.flush_events = Histogram(
-            "meterline_flush_events", "Accepted events in one flush",
+        self.flush_events = self.histogram(
+            "flush_events", "Accepted events in one flush", unit="events",
             buckets=(1, 100, 1_000, 10_000, 50_000, 100_000, 200_000, 400_000),
-            registry=self.registry,
         )  # fmt: skip
-        self.dependency_up = Gauge(
-            "meterline_dependency_up", "1 while the server answers, else 0", ["dependency"],
-            registry=self.registry,
-        )  # fmt: skip
-        self.catalog_refused = Gauge(
-            "meterline_catalog_refused",
-            "1 while the catalog folder holds what cannot be taken over, and the one before counts",
-            registry=self.registry,
-        )
-        self.restarts = Counter(
-            "meterline_flow_restarts_total",
-            "Times the flow was started anew, by the error that ended it",
-            ["error"],
-            registry=self.registry,
-        )
-        self.stage_seconds = Counter(
-            "meterline_stage_seconds_total",
+        self.stage_seconds = self.counter(
+            "stage_seconds_total",
             "Time that the dataflow's thread spent in a stage; claims and flush run beside it",
-            ["stage"],
-            registry=self.registry,
+            unit="seconds", labels=["stage"],
+        )  # fmt: skip
+
+    def _declare_progress(self) -> None:
+        self.lag = self.gauge(
+            "lag_messages", "Messages between what was read and the end of the log",
+            unit="messages", labels=["partition"],
+        )  # fmt: skip
+        self.watermark = self.gauge(
+            "watermark_timestamp_seconds",
+            "Moment to which a partition is complete, as last written",
+            unit="Unix seconds", labels=["partition"],
+        )  # fmt: skip
+        self.queryable = self.gauge(
+            "queryable_timestamp_seconds",
+            "Record timestamp up to which a partition's events are durable and in the totals",
+            unit="Unix seconds", labels=["partition"],
+        )  # fmt: skip
+        self.lateness = self.gauge(
+            "allowed_lateness_seconds", "How far a watermark stays behind on purpose",
+            unit="seconds",
+        )  # fmt: skip
+        self.partitions = self.gauge(
+            "assigned_partitions", "Partitions that this worker holds", unit="partitions"
         )
+        self.topic_partitions = self.gauge(
+            "topic_partitions", "Partitions of the events topic, 0 while not known",
+            unit="partitions",
+        )  # fmt: skip
+        self.unassigned = self.gauge(
+            "unassigned_seconds",
+            "For how long the flow has run without a partition; 0 while it holds one",
+            unit="seconds",
+        )  # fmt: skip
+        self.flowing = self.gauge("flowing", "1 while the flow runs, 0 while it waits", unit="")
+        self.units = self.gauge(
+            "ledger_units", "(customer, meter, group, period) units held in memory", unit="units"
+        )
+        self.dependency_up = self.gauge(
+            "dependency_up", "1 while the server answers, else 0", unit="", labels=["dependency"]
+        )
+        self.catalog_refused = self.gauge(
+            "catalog_refused",
+            "1 while the catalog folder holds what cannot be taken over, and the one before counts",
+            unit="",
+        )
+        self.restarts = self.counter(
+            "flow_restarts_total", "Times the flow was started anew, by the error that ended it",
+            unit="starts", labels=["error"],
+        )  # fmt: skip
+
+    def _declare_dedup(self) -> None:
+        self.dedup_used = self.gauge(
+            "dedup_memory_bytes", "Memory that the Redis of the dedup memory uses", unit="bytes"
+        )
+        self.dedup_limit = self.gauge(
+            "dedup_memory_limit_bytes",
+            "Memory at which that Redis refuses writes; 0 where none is set", unit="bytes",
+        )  # fmt: skip
+        self.dedup_entries = self.gauge(
+            "dedup_entries", "Identities in the newest generation of the dedup memory",
+            unit="identities",
+        )  # fmt: skip
+        self.dedup_planned = self.gauge(
+            "dedup_planned_entries", "Identities that one generation is laid out for",
+            unit="identities",
+        )  # fmt: skip
 
 
-class StewardMetrics:
-    """The metrics of a steward, in a registry of their own. Counters restart with the process."""
+class ReconciliationMetrics(MetricRegistry):
+    """What the newest reconciliation found; without a value until a run is shown."""
 
     def __init__(self) -> None:
-        """All at zero."""
-        self.registry = CollectorRegistry()
-        self.job_runs = Counter(
-            "meterline_steward_job_runs_total",
-            "Runs of a job of the steward by how they ended: done, failed",
-            ["job", "outcome"],
-            registry=self.registry,
-        )
-        self.job_failing = Gauge(
-            "meterline_steward_job_failing",
-            "1 while the last run of a job failed; it is tried again with growing delays",
-            ["job"],
-            registry=self.registry,
-        )
-        self.job_done = Gauge(
-            "meterline_steward_job_done_timestamp_seconds",
-            "Moment (Unix seconds) at which a job ended well last",
-            ["job"],
-            registry=self.registry,
-        )
-        self.job_seconds = Histogram(
-            "meterline_steward_job_seconds", "Time of one run of a job", ["job"],
-            buckets=(0.1, 1, 5, 15, 60, 300, 900, 3600), registry=self.registry,
+        """All without a value."""
+        super().__init__()
+        self.variance = self.gauge(
+            "reconciliation_variance",
+            "Amount that the newest reconciliation found of a class and did not tolerate, the "
+            "sizes of all checks added up",
+            unit="the currency", labels=["class", "currency"],
         )  # fmt: skip
-        self.adjustments = Counter(
-            "meterline_adjustments_total", "Adjustments for late usage that the steward posted",
-            registry=self.registry,
-        )  # fmt: skip
-        self.adjustments_refused = Gauge(
-            "meterline_adjustments_refused_customers",
-            "Customers with late usage who would be charged other prices than they were billed by",
-            registry=self.registry,
-        )
-
-
-class ReconciliationMetrics:
-    """What the newest reconciliation found, in a registry of its own; labels are bounded."""
-
-    def __init__(self) -> None:
-        """All without a value, until a run is shown."""
-        self.registry = CollectorRegistry()
-        self.variance = Gauge(
-            "meterline_reconciliation_variance",
-            "Amount (in the currency) that the newest reconciliation found of a class and did not "
-            "tolerate, the sizes of all checks added up",
-            ["class", "currency"],
-            registry=self.registry,
-        )
-        self.findings = Gauge(
-            "meterline_reconciliation_findings",
+        self.findings = self.gauge(
+            "reconciliation_findings",
             "Findings of the newest reconciliation by class, tolerated ones as well",
-            ["class"],
-            registry=self.registry,
-        )
-        self.exit_code = Gauge(
-            "meterline_reconciliation_exit_code",
+            unit="findings", labels=["class"],
+        )  # fmt: skip
+        self.exit_code = self.gauge(
+            "reconciliation_exit_code",
             "0 where the newest reconciliation found nothing that it did not tolerate, else 1",
-            registry=self.registry,
-        )
-        self.finished = Gauge(
-            "meterline_reconciliation_finished_timestamp_seconds",
-            "Moment (Unix seconds) at which the newest reconciliation came to its end",
-            registry=self.registry,
-        )
+            unit="",
+        )  # fmt: skip
+        self.finished = self.gauge(
+            "reconciliation_finished_timestamp_seconds",
+            "Moment at which the newest reconciliation came to its end", unit="Unix seconds",
+        )  # fmt: skip
+
+
+class StewardMetrics(ReconciliationMetrics):
+    """The metrics of a steward. A customer appears only while something is wrong with it.
+
+    A job is called `name`: the label `job` is Prometheus' own.
+    """
+
+    def __init__(self) -> None:
+        """Nothing is known yet: a gauge without a job behind it has no series."""
+        super().__init__()
+        ProcessCollector(registry=self.registry)
+        self._declare_jobs()
+        self._declare_money()
+        self._declare_usage()
+
+    def _declare_jobs(self) -> None:
+        self.job_runs = self.counter(
+            "steward_job_runs_total",
+            "Runs of a job of the steward by how they ended: done, failed",
+            unit="runs", labels=["name", "outcome"],
+        )  # fmt: skip
+        self.job_failing = self.gauge(
+            "steward_job_failing",
+            "1 while the last run of a job failed; it is tried again with growing delays",
+            unit="", labels=["name"],
+        )  # fmt: skip
+        self.job_done = self.gauge(
+            "steward_job_done_timestamp_seconds", "Moment at which a job ended well last",
+            unit="Unix seconds", labels=["name"],
+        )  # fmt: skip
+        self.job_seconds = self.histogram(
+            "steward_job_seconds", "Time of one run of a job", unit="seconds", labels=["name"],
+            buckets=(0.1, 1, 5, 15, 60, 300, 900, 3600),
+        )  # fmt: skip
+
+    def _declare_money(self) -> None:
+        self.conservation = self.gauge(
+            "conservation_differences",
+            "What breaks the law of conservation, by check: offsets, totals, distinct, identities, "
+            "originals",
+            unit="differences", labels=["check"],
+        )  # fmt: skip
+        self.conservation_compared = self.gauge(
+            "conservation_compared_totals", "Totals that the current round of checks compared",
+            unit="totals",
+        )  # fmt: skip
+        self.conservation_round = self.gauge(
+            "conservation_round_timestamp_seconds", "When all totals had last been compared once",
+            unit="Unix seconds",
+        )  # fmt: skip
+        self.rejects_waiting = self.gauge(
+            "rejects_waiting",
+            "Rejected events of the last 30 days that were not sent again, by code",
+            unit="events", labels=["code"],
+        )  # fmt: skip
+        self.adjustments = self.counter(
+            "adjustments_total", "Adjustments for late usage that the steward posted",
+            unit="adjustments",
+        )  # fmt: skip
+        self.adjustments_refused = self.gauge(
+            "adjustments_refused_customers",
+            "Customers with late usage who would be charged other prices than they were billed by",
+            unit="customers",
+        )  # fmt: skip
+
+    def _declare_usage(self) -> None:
+        self.anomaly = self.bounded_gauge(
+            "usage_anomaly_ratio",
+            "Usage of the current window by what was expected, while it breaches; kind is spike, "
+            "drop, silence or delta",
+            unit="ratio", labels=["kind", "customer", "meter"], series_max=BREACHES_MAX,
+        )  # fmt: skip
+        self.threshold = self.bounded_gauge(
+            "usage_threshold_ratio",
+            "Usage by allowance, commit or budget, while a threshold is crossed",
+            unit="ratio", labels=["kind", "customer", "meter"], series_max=BREACHES_MAX,
+        )  # fmt: skip

@@ -108,8 +108,10 @@ class Settings(BaseSettings):
 
     #: How long after its end, by the watermark, a billing period may be closed.
     close_grace: Duration = timedelta(hours=1)
-    #: How often the steward looks for late usage, and over how many closed months.
+    #: How often the steward looks for late usage, how often it checks what is stored, and over how
+    #: many closed months.
     steward_every: Duration = timedelta(minutes=15)
+    steward_checks_every: Duration = timedelta(minutes=5)
     steward_months: int = Field(3, ge=1, le=60)
 
     #: Who acts, for the audit log; empty is the system's user.
@@ -121,6 +123,8 @@ class Settings(BaseSettings):
     #: Where `/metrics`, `/healthz` and `/readyz` are served; port 0 picks a free one.
     http_host: str = "127.0.0.1"
     http_port: int = Field(9464, ge=0, le=65535)
+    #: Folder in which a process says where Prometheus finds its metrics; none when not set.
+    metrics_targets: Path | None = None
 
     @property
     def database(self) -> str:

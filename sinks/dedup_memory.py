@@ -23,6 +23,7 @@ from metering.claim_packing import BUCKET_BYTES, VALUE_BYTES, pack_claims, shard
 from metering.claims import Claim, ClaimAnswers, Claims, CoverageMoved
 from metering.errors import AssignmentLost, ClaimsForgotten, DedupMemoryLost
 from sinks.dedup_connection import connect_redis, redis_errors
+from sinks.dedup_load import DedupLoad, dedup_load
 
 #: Entries that a bucket is laid out for; Redis keeps a listpack up to 512 entries.
 BUCKET_ENTRIES = 48
@@ -169,6 +170,13 @@ class RedisDedupMemory:
                     freed += self._free(state, int(field[8:]))
                     self._client.hdel(state, field)
         return freed
+
+    def load(self) -> DedupLoad:
+        """How full it is now. Raises `DependencyDown`."""
+        layout = self._layout
+        keys = [layout.state_key(shard) for shard in range(layout.shards)]
+        planned = layout.shards * layout.buckets * BUCKET_ENTRIES
+        return dedup_load(self._client, keys, planned_entries=planned)
 
     def close(self) -> None:
         """Give the connections back."""

@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -18,7 +19,7 @@ from rich.table import Table
 
 from deploy.localstack.errors import StackError
 from deploy.localstack.service import Progress
-from deploy.localstack.stack import SERVICE_NAMES, LocalStack, ServiceStatus
+from deploy.localstack.stack import SERVICE_NAMES, WATCHING_NAMES, LocalStack, ServiceStatus
 
 EXIT_FAILED = 1
 EXIT_NOT_RUNNING = 3
@@ -40,6 +41,20 @@ ServiceNames = Annotated[
     list[str] | None,
     typer.Option("--service", help=f"One of {', '.join(SERVICE_NAMES)}; repeatable. Default: all."),
 ]
+
+
+class Beside(StrEnum):
+    """What may be started beside the three servers."""
+
+    PROMETHEUS = "prometheus"
+
+
+With = Annotated[
+    list[Beside] | None,
+    typer.Option(
+        "--with", help="Beside them: prometheus, with Alertmanager, on the rules of this project."
+    ),
+]
 _DEFAULT_DATA = Path(".meterline/stack")
 _STYLES = {"up": "green", "down": "red", "external": "cyan"}
 
@@ -48,7 +63,12 @@ _err = Console(stderr=True)
 
 
 @app.command()
-def up(service: ServiceNames = None, data: DataDir = _DEFAULT_DATA) -> None:
+def up(
+    service: ServiceNames = None,
+    *,
+    beside: With = None,
+    data: DataDir = _DEFAULT_DATA,
+) -> None:
     """Start what does not run yet and wait until everything answers.
 
     Data and ports of an earlier run are used again. The first run fetches Kafka's jars.
@@ -59,7 +79,8 @@ def up(service: ServiceNames = None, data: DataDir = _DEFAULT_DATA) -> None:
     """
     stack = LocalStack(data)
     with _reporting_errors(), _showing_progress() as progress:
-        stack.up(service or SERVICE_NAMES, progress=progress)
+        wanted = [*(service or SERVICE_NAMES), *(WATCHING_NAMES if beside else ())]
+        stack.up(wanted, progress=progress)
     _print_table(stack.status())
 
 

@@ -68,6 +68,10 @@ class Service(abc.ABC):
     def own_address(self) -> str:
         """Return the value of `variable` for the service that we run."""
 
+    def further_variables(self) -> dict[str, str]:
+        """Return what programs may be told beside the address."""
+        return {}
+
     # What everybody uses.
 
     @property

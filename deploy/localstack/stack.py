@@ -1,4 +1,4 @@
-"""The whole local stack in one object.
+"""The whole local stack in one object: three servers, and on request those that watch them.
 
 From start to end:
 
@@ -19,15 +19,20 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from deploy.localstack.alertmanager_service import AlertmanagerService
 from deploy.localstack.clickhouse_service import ClickHouseService
 from deploy.localstack.errors import StackError
 from deploy.localstack.kafka_service import KafkaService
+from deploy.localstack.prometheus_service import PrometheusService
 from deploy.localstack.redis_service import RedisService
 from deploy.localstack.service import Condition, Progress, Service, ignore_progress
 from deploy.localstack.state import StateFile, hold
 
 SERVICES: tuple[type[Service], ...] = (KafkaService, RedisService, ClickHouseService)
 SERVICE_NAMES: tuple[str, ...] = tuple(service.name for service in SERVICES)
+#: Started only when asked for: `up --with prometheus`.
+WATCHING: tuple[type[Service], ...] = (AlertmanagerService, PrometheusService)
+WATCHING_NAMES: tuple[str, ...] = tuple(service.name for service in WATCHING)
 
 _LOCK_PATIENCE = timedelta(minutes=3)
 
@@ -58,7 +63,7 @@ class LocalStack:
         variables = dict(os.environ) if environment is None else dict(environment)
         self._services = {
             service.name: service(root=self.data_dir, state=self._state, environment=variables)
-            for service in SERVICES
+            for service in (*SERVICES, *WATCHING)
         }
 
     def up(
@@ -77,7 +82,7 @@ class LocalStack:
             ours = [service for service in wanted if service.condition() != "external"]
             for service in ours:
                 service.keep_or_replace_ports()
-            with ThreadPoolExecutor(max_workers=len(SERVICES)) as pool:
+            with ThreadPoolExecutor(max_workers=len(self._services)) as pool:
                 running = [pool.submit(service.start, progress) for service in ours]
             failures = [error for future in running if (error := future.exception())]
         _raise_all(failures)
@@ -86,26 +91,36 @@ class LocalStack:
         """End every process that this stack started; data and ports are kept."""
         with self._exclusive():
             ours = [s for s in self._services.values() if s.condition() == "up"]
-            with ThreadPoolExecutor(max_workers=len(SERVICES)) as pool:
+            with ThreadPoolExecutor(max_workers=len(self._services)) as pool:
                 running = [pool.submit(_stop, service, progress) for service in ours]
             failures = [error for future in running if (error := future.exception())]
         _raise_all(failures)
 
     def status(self) -> dict[str, ServiceStatus]:
-        """Return the state of each service now, by name."""
-        return {name: _status(service) for name, service in self._services.items()}
+        """Return the state of each service now, by name; what watches only while it runs."""
+        found = {name: _status(service) for name, service in self._services.items()}
+        return {
+            name: status
+            for name, status in found.items()
+            if name in SERVICE_NAMES or status.condition != "down"
+        }
 
-    def env(self, services: Sequence[str] = SERVICE_NAMES) -> dict[str, str]:
-        """Return the variables that point a program at this stack.
+    def env(self, services: Sequence[str] | None = None) -> dict[str, str]:
+        """Return the variables that point a program at this stack, or at some `services` of it.
 
         Raises ServiceFailedError for a service that is not external and was never started.
         """
-        return {s.variable: s.address for s in map(self.service, services)}
+        running = (n for n in WATCHING_NAMES if self.service(n).condition() != "down")
+        wanted = (*SERVICE_NAMES, *running) if services is None else services
+        found: dict[str, str] = {}
+        for service in map(self.service, wanted):
+            found |= {service.variable: service.address, **service.further_variables()}
+        return found
 
     def service(self, name: str) -> Service:
         """Return the handle of one service. Raises StackError for an unknown name."""
         if name not in self._services:
-            message = f"no service is called {name!r}: use {', '.join(SERVICE_NAMES)}"
+            message = f"no service is called {name!r}: use {', '.join(self._services)}"
             raise StackError(message)
         return self._services[name]
 

@@ -160,16 +160,27 @@ def compare_totals(
     bound = comparison_parameters(client, catalog, cuts=cuts)
     for done, customers in enumerate(ranges):
         say(done, len(ranges))
-        parameters = {
-            **bound, "above": customers[0], "upto": customers[1], "shown": shown_max,
-            "moving": _MOVING_MAX,
-        }  # fmt: skip
-        sql = _SUMMARY.replace("{range}", range_condition(customers, only_cuts=only_cuts))
-        with clickhouse_errors("comparing totals with raw history"):
-            row = client.query(sql, parameters=parameters).result_rows[0]
-        _take(client, row, found=found, shown_max=shown_max)
+        compare_range(
+            client, found, customers=customers, bound=bound, shown_max=shown_max,
+            only_cuts=only_cuts,
+        )  # fmt: skip
     say(len(ranges), len(ranges))
     return found
+
+
+def compare_range(
+    client: Client, found: TotalsResult, *, customers: tuple[str | None, str | None],
+    bound: dict[str, Any], shown_max: int, only_cuts: bool = False,
+) -> None:  # fmt: skip
+    """Compare the windows of one range of customers; `bound` is of `comparison_parameters`."""
+    parameters = {
+        **bound, "above": customers[0], "upto": customers[1], "shown": shown_max,
+        "moving": _MOVING_MAX,
+    }  # fmt: skip
+    sql = _SUMMARY.replace("{range}", range_condition(customers, only_cuts=only_cuts))
+    with clickhouse_errors("comparing totals with raw history"):
+        row = client.query(sql, parameters=parameters).result_rows[0]
+    _take(client, row, found=found, shown_max=shown_max)
 
 
 def comparison_parameters(client: Client, catalog: Catalog, *, cuts: list[Cut]) -> dict[str, Any]:

@@ -169,8 +169,9 @@ class Deployment:
         """Start a worker.
 
         `kill_before` ("2:3") and `freeze_before` ("usage_totals:3") name an exact moment at which
-        it kills or freezes itself, `fail` writes that fail (see `hurt_worker`), `unassigned_s` after how long without a partition it is
-        unhealthy, `kafka` further properties of its Kafka client.
+        it kills or freezes itself, `fail` writes that fail (see `hurt_worker`), `unassigned_s`
+        after how long without a partition it is unhealthy, `kafka` further properties of its
+        Kafka client.
         """
         log = self.folder / f"worker-{len(self.workers) + 1}.log"
         faults = {

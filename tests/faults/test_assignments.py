@@ -42,6 +42,10 @@ def test_case_19_a_worker_without_a_partition_is_not_ready_and_soon_not_healthy(
     wait_for("the spare to be unhealthy", lambda: spare.page("/healthz").status == 503)
     assert "no partition assigned for" in spare.page("/healthz").text
     assert busy.page("/healthz").status == busy.page("/readyz").status == 200
+    # What the alert asks: one partition, two workers, so a spare that has none wakes nobody.
+    wait_for("its topic to be known", lambda: spare.metric("meterline_topic_partitions") == 1)
+    assert spare.metric("meterline_unassigned_seconds") > 4
+    assert busy.metric("meterline_unassigned_seconds") == 0
 
     busy.stop()
     spare.wait_ready()

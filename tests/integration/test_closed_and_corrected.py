@@ -1,4 +1,4 @@
-"""Corrections of periods that are closed, or about to be: what is invoiced, and what is adjusted."""
+"""Corrections of periods that are closed, or about to be: what is invoiced, what is adjusted."""
 
 from __future__ import annotations
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from shutil import copytree
 
 import pytest
-from counting import answer, count, event, meterline, produce, rows, totals
+from counting import answer, count, event, meterline, plant, produce, rows, totals
 
+from metering.metrics import StewardMetrics
 from metering.settings import Settings
+from sinks.clickhouse import connect_clickhouse
+from sinks.rejects_job import rejects_job
 
 _UNBOUND = event(1, customer_id=None, subject="vm-unbound")
 _UNKNOWN = event(2, meter="gpu_minutes")
@@ -163,3 +167,24 @@ def test_replay_fails_loudly_while_kafka_is_away(
     assert done.returncode == 75
     assert "Kafka did not take all events" in done.stderr
     assert rows(rejected, "SELECT count() FROM reject_replays")[0][0] == 0
+
+
+def test_what_waits_to_be_mended_shows_in_the_metrics_of_the_steward(rejected: Settings) -> None:
+    metrics = StewardMetrics()
+    client = connect_clickhouse(rejected)
+    run = rejects_job(client, metrics=metrics, now=lambda: datetime.now(UTC))
+
+    def waiting(code: str) -> int:
+        return int(metrics.rejects_waiting.labels(code)._value.get())
+
+    run()
+    assert waiting("meter_must_be_known") == waiting("subject_must_be_bound") == 1
+    plant(
+        rejected,
+        "INSERT INTO reject_replays (stream, partition, offset, `index`, edited, actor) SELECT "
+        "stream, partition, offset, `index`, 1, 'ann' FROM rejected_events "
+        "WHERE code = 'meter_must_be_known'",
+    )
+    run()
+    assert (waiting("meter_must_be_known"), waiting("subject_must_be_bound")) == (0, 1)
+    client.close()

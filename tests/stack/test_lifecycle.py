@@ -28,7 +28,7 @@ from deploy.localstack.errors import (
 from deploy.localstack.process import ProcessId
 from deploy.localstack.redis_service import find_redis_server
 from deploy.localstack.service import Service
-from deploy.localstack.stack import LocalStack
+from deploy.localstack.stack import WATCHING_NAMES, LocalStack
 from deploy.localstack.state import StateFile, hold
 
 
@@ -122,7 +122,7 @@ def test_two_ups_at_once_start_each_service_once(
     tmp_path: Path, own_environment: Mapping[str, str]
 ) -> None:
     program = (
-        "import sys; from pathlib import Path; from deploy.localstack.stack import LocalStack; "
+        "import sys; from pathlib import Path; from deploy.localstack.stack import WATCHING_NAMES, LocalStack; "
         "stack = LocalStack(Path(sys.argv[1])); stack.up(['redis', 'clickhouse']); "
         "print(*(stack.service(name).pid for name in ('redis', 'clickhouse')))"
     )
@@ -201,7 +201,7 @@ def test_services_survive_the_end_and_the_interrupt_of_their_starter(
 ) -> None:
     program = (
         "import os, signal, sys; from pathlib import Path; "
-        "from deploy.localstack.stack import LocalStack; "
+        "from deploy.localstack.stack import WATCHING_NAMES, LocalStack; "
         "LocalStack(Path(sys.argv[1])).up(['redis']); "
         "os.killpg(0, signal.SIGINT)"
     )
@@ -295,4 +295,22 @@ def test_every_service_says_which_variable_makes_it_external() -> None:
         "KAFKA_BOOTSTRAP_SERVERS",
         "REDIS_URL",
         "CLICKHOUSE_URL",
+        "PROMETHEUS_URL",
+        "ALERTMANAGER_URL",
     }
+
+
+def test_prometheus_and_alertmanager_run_beside_the_servers_when_asked_for(
+    fragile_stack: LocalStack,
+) -> None:
+    fragile_stack.up(["redis", *WATCHING_NAMES])
+
+    status = fragile_stack.status()
+    assert all(status[name].healthy for name in WATCHING_NAMES)
+    environment = fragile_stack.env(WATCHING_NAMES)
+    targets = Path(environment["METERLINE_METRICS_TARGETS"])
+    assert targets.is_dir()
+    assert environment["PROMETHEUS_URL"] == fragile_stack.service("prometheus").address
+
+    fragile_stack.down()
+    assert set(fragile_stack.status()) == {"kafka", "redis", "clickhouse"}

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import prometheus_client
 import pytest
 import typer
 
 from cli.main import app
-from metering.metrics import ReconciliationMetrics, StewardMetrics, WorkerMetrics
+from metering.metric_registry import MetricRegistry
+from metering.metrics import StewardMetrics, WorkerMetrics
 from metering.settings import Settings
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -28,7 +28,9 @@ PACKAGES = (
 
 #: Declared and read, or set, by nothing yet. May only get fewer; the pages say so of each.
 SETTINGS_NOT_READ: set[str] = set()
-METRICS_NOT_SET: set[str] = set()
+METRICS_NOT_SET: set[str] = {"anomaly", "threshold"}
+#: Who serves which metrics.
+SERVED: dict[str, type[MetricRegistry]] = {"worker": WorkerMetrics, "steward": StewardMetrics}
 
 #: Variables that are read by something else than `Settings`.
 OTHER_VARIABLES = {
@@ -205,18 +207,14 @@ def _bounds(found: dict[str, Any]) -> str:
         found.get("type", ""), "any")  # fmt: skip
 
 
-def declared_metrics() -> list[tuple[str, str, str, str]]:
-    """Name, kind, labels and meaning of every metric, in order."""
-    found = []
-    kinds = (WorkerMetrics, StewardMetrics, ReconciliationMetrics)
-    declared = [each for kind in kinds for each in vars(kind()).values()]
-    for each in declared:
-        if isinstance(each, prometheus_client.CollectorRegistry):
-            continue
-        name = each._name + ("_total" if each._type == "counter" else "")
-        labels = ", ".join(f"`{label}`" for label in each._labelnames)
-        found.append((name, each._type, labels, each._documentation))
-    return found
+def declared_metrics() -> list[list[str]]:
+    """Name, kind, unit, labels, meaning and server of every metric, in order."""
+    return [
+        [each.name, each.kind, each.unit, ", ".join(f"`{label}`" for label in each.labels),
+         each.meaning, process]
+        for process, served in SERVED.items()
+        for each in served().declared
+    ]  # fmt: skip
 
 
 def rows_of(page: str) -> list[list[str]]:
@@ -234,12 +232,8 @@ def settings_page(page: str) -> str:
 
 def metrics_page(page: str) -> str:
     """`page` with the table as the code has it."""
-    unset = {f"meterline_{name}" for name in METRICS_NOT_SET}
-    table = [
-        [f"`{name}`", kind, labels, meaning + (". **Not set yet**" if name in unset else "")]
-        for name, kind, labels, meaning in declared_metrics()
-    ]
-    return _with_table(page, ["metric", "kind", "labels", "meaning"], table)
+    table = [[f"`{name}`", *cells] for name, *cells in declared_metrics()]
+    return _with_table(page, ["metric", "kind", "unit", "labels", "meaning", "of"], table)
 
 
 def _with_table(page: str, head: list[str], table: list[list[str]]) -> str:
@@ -343,7 +337,8 @@ def test_the_page_of_metrics_is_what_the_code_declares() -> None:
 
 
 def test_every_metric_is_set_but_those_of_which_the_page_says_otherwise() -> None:
-    names = {*vars(WorkerMetrics()), *vars(StewardMetrics())} - {"registry"}
+    attributes = {name for served in SERVED.values() for name in vars(served())}
+    names = attributes - {"registry", "declared"}
     assert names - used(names, r"metrics\.{name}\b") == METRICS_NOT_SET
 
 

@@ -50,9 +50,9 @@ def test_a_job_that_fails_is_tried_again_soon_and_the_others_run(error: Exceptio
     _run_until(steward, other, again)
     value = metrics.registry.get_sample_value
     runs = "meterline_steward_job_runs_total"
-    assert value(runs, {"job": "failing", "outcome": "failed"}) == 1
-    assert value(runs, {"job": "other", "outcome": "done"}) == 1
-    assert value("meterline_steward_job_failing", {"job": "other"}) == 0
+    assert value(runs, {"name": "failing", "outcome": "failed"}) == 1
+    assert value(runs, {"name": "other", "outcome": "done"}) == 1
+    assert value("meterline_steward_job_failing", {"name": "other"}) == 0
 
 
 def test_a_failing_job_is_named_until_it_ends_well() -> None:

@@ -1,0 +1,35 @@
+"""How full the dedup memory is, cheap enough to be asked every few seconds."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+
+from sinks.dedup_connection import redis_errors
+
+
+@dataclass(frozen=True, slots=True)
+class DedupLoad:
+    """Bytes of the whole Redis server, with 0 for no limit; identities of the newest generation."""
+
+    used_bytes: int
+    limit_bytes: int
+    entries: int
+    planned_entries: int
+
+
+def dedup_load(client: redis.Redis, state_keys: list[str], *, planned_entries: int) -> DedupLoad:
+    """Ask the server and every shard's state. Raises `DependencyDown`."""
+    with redis_errors("asking how full the dedup memory is"):
+        memory: Any = client.info("memory")
+        newest: Any = [client.hget(key, "newest") or b"0" for key in state_keys]
+        counts: Any = [
+            client.hget(key, f"entries:{window.decode()}")
+            for key, window in zip(state_keys, newest, strict=True)
+        ]
+    return DedupLoad(
+        used_bytes=int(memory["used_memory"]),
+        limit_bytes=int(memory["maxmemory"]),
+        entries=sum(int(count or 0) for count in counts),
+        planned_entries=planned_entries,
+    )
