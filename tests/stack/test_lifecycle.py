@@ -300,7 +300,7 @@ def test_every_service_says_which_variable_makes_it_external() -> None:
     }
 
 
-def test_prometheus_and_alertmanager_run_beside_the_servers_when_asked_for(
+def test_prometheus_and_alertmanager_run_beside_when_asked_for(
     fragile_stack: LocalStack,
 ) -> None:
     fragile_stack.up(["redis", *WATCHING_NAMES])
