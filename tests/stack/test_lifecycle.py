@@ -122,7 +122,7 @@ def test_two_ups_at_once_start_each_service_once(
     tmp_path: Path, own_environment: Mapping[str, str]
 ) -> None:
     program = (
-        "import sys; from pathlib import Path; from deploy.localstack.stack import WATCHING_NAMES, LocalStack; "
+        "import sys; from pathlib import Path; from deploy.localstack.stack import LocalStack; "
         "stack = LocalStack(Path(sys.argv[1])); stack.up(['redis', 'clickhouse']); "
         "print(*(stack.service(name).pid for name in ('redis', 'clickhouse')))"
     )
