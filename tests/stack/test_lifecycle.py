@@ -122,7 +122,7 @@ def test_two_ups_at_once_start_each_service_once(
     tmp_path: Path, own_environment: Mapping[str, str]
 ) -> None:
     program = (
-        "import sys; from pathlib import Path; from deploy.localstack.stack import WATCHING_NAMES, LocalStack; "
+        "import sys; from pathlib import Path; from deploy.localstack.stack import LocalStack; "
         "stack = LocalStack(Path(sys.argv[1])); stack.up(['redis', 'clickhouse']); "
         "print(*(stack.service(name).pid for name in ('redis', 'clickhouse')))"
     )
@@ -300,7 +300,7 @@ def test_every_service_says_which_variable_makes_it_external() -> None:
     }
 
 
-def test_prometheus_and_alertmanager_run_beside_the_servers_when_asked_for(
+def test_prometheus_and_alertmanager_run_beside_when_asked_for(
     fragile_stack: LocalStack,
 ) -> None:
     fragile_stack.up(["redis", *WATCHING_NAMES])
