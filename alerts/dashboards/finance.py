@@ -6,6 +6,7 @@ from alerts.dashboards.assembly import Contents, Row
 from alerts.dashboards.fields import COUNT, MONEY, column_units, limits, times
 from alerts.dashboards.finance_commits import commits
 from alerts.dashboards.finance_invoices import adjustments, invoices
+from alerts.dashboards.finance_reconciliation import reconciliation
 from alerts.dashboards.panels import bars, listing, number, overridden
 from alerts.dashboards.queries import sql_table
 from alerts.dashboards.variables import (
@@ -33,7 +34,15 @@ def finance() -> Contents:
         range_from="now-30d",
         refresh="5m",
         variables=[clickhouse_source(), database(), currency(), period(), customer(), meter()],
-        rows=[_period(), _charges(), commits(), _unpriced(), invoices(), adjustments()],
+        rows=[
+            _period(),
+            _charges(),
+            commits(),
+            _unpriced(),
+            invoices(),
+            adjustments(),
+            reconciliation(),
+        ],
     )
 
 

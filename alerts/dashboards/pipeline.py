@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from alerts.dashboards.assembly import Contents, Row
 from alerts.dashboards.fields import limits, limits_below, outcome_colors
+from alerts.dashboards.objectives import dedup_memory, objectives, steward
 from alerts.dashboards.panels import (
     Panel,
     bounded,
@@ -30,7 +31,15 @@ def pipeline() -> Contents:
         range_from="now-3h",
         refresh="10s",
         variables=[prometheus_source(), deployment()],
-        rows=[_now(), _throughput(), _freshness(), _flushes(), _state()],
+        rows=[
+            _now(),
+            objectives(),
+            _throughput(),
+            _freshness(),
+            _flushes(),
+            _state(),
+            steward(),
+        ],
     )
 
 
@@ -320,5 +329,6 @@ def _state() -> Row:
                 unit="none",
                 queries=[promql(f"meterline_assigned_partitions{{{_HERE}}}", "{{instance}}")],
             ),
+            *dedup_memory(),
         ],
     )

@@ -11,6 +11,7 @@ from alerts.dashboards.fields import (
     outcome_colors,
     times,
 )
+from alerts.dashboards.findings import findings
 from alerts.dashboards.panels import bars, bounded, columns, graph, listing, number, overridden
 from alerts.dashboards.queries import sql_series, sql_table
 from alerts.dashboards.variables import (
@@ -32,7 +33,7 @@ def usage() -> Contents:
         range_from="now-7d",
         refresh="1m",
         variables=[clickhouse_source(), database(), meter(), customer()],
-        rows=[_now(), _by_meter(), _quantity(), _customers(), _lateness(), _rejected()],
+        rows=[_now(), _by_meter(), _quantity(), _customers(), findings(), _lateness(), _rejected()],
     )
 
 

@@ -9,12 +9,15 @@ import subprocess
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
+import yaml
+
 DEPLOYMENT = "live"
+_RULES = Path(__file__).resolve().parents[2] / "alerts" / "rules"
 _PATIENCE_S = 60.0
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -28,26 +31,28 @@ def free_port() -> int:
 
 
 class MetricsServer:
-    """Scrapes `targets` (host:port) every second; its data is in `folder`."""
+    """Scrapes `targets` (ports of loopback by job) every second; its data is in `folder`."""
 
-    def __init__(self, folder: Path, targets: Sequence[str]) -> None:
+    def __init__(self, folder: Path, targets: Mapping[str, int]) -> None:
         """Not started yet. Fails where `prometheus` is not installed."""
         self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
         self._address = f"127.0.0.1:{free_port()}"
         command = shutil.which("prometheus")
         assert command, "expected the program prometheus: run `make setup`"
         config = {
             "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+            "rule_files": [str(path) for path in self._rules()],
             "scrape_configs": [
                 {
-                    "job_name": "meterline-worker",
+                    "job_name": job,
                     "static_configs": [
-                        {"targets": list(targets), "labels": {"deployment": DEPLOYMENT}}
+                        {"targets": [f"127.0.0.1:{port}"], "labels": {"deployment": DEPLOYMENT}}
                     ],
                 }
+                for job, port in targets.items()
             ],
         }
-        folder.mkdir(parents=True, exist_ok=True)
         (folder / "prometheus.yml").write_text(json.dumps(config), encoding="utf-8")
         self._command = [
             command,
@@ -74,6 +79,16 @@ class MetricsServer:
         assert self._process is not None
         self._process.terminate()
         self._process.wait()
+
+    def _rules(self) -> Iterator[Path]:
+        """Copies of the rules that are evaluated at once, also those with an interval."""
+        for path in sorted(_RULES.glob("*.yml")):
+            rules = yaml.safe_load(path.read_text(encoding="utf-8"))
+            for group in rules["groups"]:
+                group.pop("interval", None)
+            copy = self._folder / path.name
+            copy.write_text(yaml.safe_dump(rules), encoding="utf-8")
+            yield copy
 
     def now(self, expression: str, moment: datetime) -> list[Series]:
         """Values of an expression at a moment."""

@@ -19,6 +19,7 @@ from grafana_text import ALL, Choice, sql_of
 from made_usage import Event, Usage, write_catalog
 from metrics_server import DEPLOYMENT, MetricsServer, free_port
 from panel_queries import Servers, load
+from steward_page import serve
 
 from loadtest.meterline import Meterline
 from metering.settings import Settings, load_settings
@@ -26,7 +27,7 @@ from sinks.clickhouse import connect_clickhouse
 from sinks.consumer_group import ConsumerGroup
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
-_INVOICES = Path(__file__).with_name("issued_invoices.sql")
+_PLANTED = ("issued_invoices.sql", "planted_findings.sql")
 _PARTITIONS = 4
 _PATIENCE_S = 120.0
 
@@ -63,7 +64,11 @@ class Observed:
         )
         self._worker: subprocess.Popen[bytes] | None = None
         self.clickhouse: Client = connect_clickhouse(self.settings)
-        self.prometheus = MetricsServer(folder / "prometheus", [f"127.0.0.1:{port}"])
+        steward_port = free_port()
+        serve(steward_port)
+        self.prometheus = MetricsServer(
+            folder / "prometheus", {"meterline-worker": port, "meterline-steward": steward_port}
+        )
 
     def __enter__(self) -> Self:
         """Start a worker and Prometheus."""
@@ -123,9 +128,10 @@ class Observed:
             time.sleep(0.2)
 
     def issue_invoices(self) -> None:
-        """Invoices of the periods that are over, and adjustments, as a close would leave them."""
-        for statement in _INVOICES.read_text(encoding="utf-8").split(";\n"):
-            if statement.strip():
+        """Invoices of periods that are over, adjustments and findings, as commands leave them."""
+        for name in _PLANTED:
+            text = Path(__file__).with_name(name).read_text(encoding="utf-8")
+            for statement in text.split(";\n"):
                 self.clickhouse.command(statement)
 
     def choice(self, dashboard: str, *, minutes: int = 0) -> Choice:

@@ -16,7 +16,7 @@ from deploy.localstack.stack import LocalStack
 
 _PANELS = [panel for name in DASHBOARDS for panel in panels(name)]
 #: Rows that have nothing to show for the period that is open.
-CLOSED = ("Invoices", "Adjustments and runs")
+CLOSED = ("Invoices", "Adjustments and runs", "Reconciliation")
 _BURSTS, _BURST_EVENTS, _BURST_S = 6, 150, 1.5
 
 
