@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from metering.steward_metrics import CONSERVATION_CHECKS, StewardMetrics
+from metering.metrics import CONSERVATION_CHECKS, StewardMetrics
 from prometheus_client import start_http_server
 
 _JOBS = ("conservation", "rejects", "detection")
