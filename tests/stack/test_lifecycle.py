@@ -201,7 +201,7 @@ def test_services_survive_the_end_and_the_interrupt_of_their_starter(
 ) -> None:
     program = (
         "import os, signal, sys; from pathlib import Path; "
-        "from deploy.localstack.stack import WATCHING_NAMES, LocalStack; "
+        "from deploy.localstack.stack import LocalStack; "
         "LocalStack(Path(sys.argv[1])).up(['redis']); "
         "os.killpg(0, signal.SIGINT)"
     )
