@@ -57,20 +57,19 @@ def steward() -> Row:
             bounded(
                 graph(
                     "Since a job ended well",
-                    "Time since the steward's jobs last succeeded, as a share of how often each is "
-                    "to run. Above 1, it is overdue.",
-                    unit="none",
+                    "Time since the steward's jobs last ended well. They run every few minutes.",
+                    unit="s",
                     queries=[
                         promql(
-                            "max by (name) ((time() - meterline_job_success_timestamp_seconds"
-                            f"{{{_HERE}}}) / meterline_job_period_seconds{{{_HERE}}})",
+                            "max by (name) (time() - meterline_steward_job_done_timestamp_seconds"
+                            f"{{{_HERE}}})",
                             "{{name}}",
                         )
                     ],
                     span=8,
                 ),
-                warning=2,
-                bad=4,
+                warning=1800,
+                bad=3600,
             ),
         ],
     )

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 
-from metering.metrics import CONSERVATION_CHECKS, StewardMetrics
 from prometheus_client import start_http_server
 
+from metering.metrics import CONSERVATION_CHECKS, StewardMetrics
+
 _JOBS = ("conservation", "rejects", "detection")
-_PERIOD_S = 60
 
 
 def serve(port: int) -> None:
@@ -17,7 +17,6 @@ def serve(port: int) -> None:
     now = time.time()
     for name in _JOBS:
         metrics.job_done.labels(name).set(now)
-        metrics.job_period.labels(name).set(_PERIOD_S)
     for check in CONSERVATION_CHECKS:
         metrics.conservation.labels(check).set(0)
     metrics.rejects_waiting.labels("subject_must_be_bound").set(12)
