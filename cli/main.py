@@ -10,6 +10,7 @@ import sys
 import typer
 from rich.console import Console
 
+from cli.alerts import app as alerts_app
 from cli.backfill import backfill_command
 from cli.catalog import app as catalog_app
 from cli.charges import charges_command
@@ -45,6 +46,7 @@ app.command("preview")(preview_command)
 app.command("explain")(explain_command)
 app.command("charges")(charges_command)
 app.command("rerate")(rerate_command)
+app.add_typer(alerts_app, name="alerts")
 app.add_typer(catalog_app, name="catalog")
 app.add_typer(rejects_app, name="rejects")
 app.add_typer(dedup_app, name="dedup")
