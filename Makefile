@@ -5,7 +5,7 @@ PY := $(VENV)/bin/python
 .DEFAULT_GOAL := help
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
 $(VENV)/ready: requirements.lock pyproject.toml
 	python3 -m venv $(VENV)
@@ -31,6 +31,9 @@ check: $(VENV)/ready ## style and types; tests for the import table and sizes ar
 bench: setup ## measure speed and memory on this machine, as ratios in one run
 	$(PY) tests/bench
 
+bench-alerts: $(VENV)/ready ## how well spikes, drops and silence are found, on a labelled year
+	PYTHONPATH=. $(PY) tests/bench/alerts
+
 up: setup ## start the local stack and print its addresses
 	$(VENV)/bin/meterline stack up
 	$(VENV)/bin/meterline stack env
@@ -38,4 +41,4 @@ up: setup ## start the local stack and print its addresses
 down: ## stop the local stack
 	$(VENV)/bin/meterline stack down
 
-.PHONY: help setup demo test check bench up down
+.PHONY: help setup demo test check bench bench-alerts up down

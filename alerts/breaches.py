@@ -8,32 +8,32 @@ from metering.catalog import Catalog, Sensitivity
 #: How much harder (above 1) or easier it is to breach, by sensitivity: deviations, and the factor
 #: by which usage has to be above or below the usual.
 _FACTORS: dict[Sensitivity, tuple[str, str, str]] = {
-    Sensitivity.NORMAL: ("1", "1.8", "0.55"),
-    Sensitivity.HIGH: ("0.75", "1.5", "0.65"),
-    Sensitivity.LOW: ("1.5", "3", "0.33"),
+    Sensitivity.NORMAL: ("1", "1.9", "0.4"),
+    Sensitivity.HIGH: ("0.75", "1.5", "0.55"),
+    Sensitivity.LOW: ("1.5", "3", "0.2"),
 }
 #: Weeks of history before which a pair is not judged: as many for what is usual as for what is
 #: normal to stray.
 WEEKS_MIN = 8
 #: Deviations that any breach takes, and by how much it passes what was normal.
-DEVIATIONS_MIN = "3"
+DEVIATIONS_MIN = "4.5"
 NORMAL_FACTOR = "1.5"
-#: Which of the wildest weeks is the measure: the first may be an incident.
-NORMAL_WEEK = 2
-EVIDENCE_MIN = {"up": "9", "down": "5"}
+#: Which of the wildest weeks is the measure: upwards the first may be an incident.
+NORMAL_WEEK = {"up": 2, "down": 1}
+EVIDENCE_MIN = {"up": "14", "down": "6"}
 #: Marks in a row at which a pair breaches before anybody is told: what comes an hour late is none.
 MARKS_IN_A_ROW = 2
 #: An open breach holds while it is beyond this part of the limit.
 _HOLD = "0.6"
-_EMPTY_FACTOR = "2.5"
+_EMPTY_FACTOR = "5"
 
 BREACHES = f"""
 WITH normal AS
 (
     SELECT
         week + INTERVAL ahead WEEK AS for_week, pair, scale,
-        arrayReverseSort(groupArray(up))[{NORMAL_WEEK}] AS up,
-        arrayReverseSort(groupArray(down))[{NORMAL_WEEK}] AS down
+        arrayReverseSort(groupArray(up))[{NORMAL_WEEK["up"]}] AS up,
+        arrayReverseSort(groupArray(down))[{NORMAL_WEEK["down"]}] AS down
     FROM
     (
         SELECT week, pair, scale, max(up) AS up, max(down) AS down
@@ -56,7 +56,8 @@ judged AS
         indexOf({{meters:Array(String)}}, meter) AS place,
         {{deviations:Array(Float64)}}[place] AS factor,
         toFloat64({{minimum:Array(Float64)}}[place]) AS minimum,
-        factor * greatest({DEVIATIONS_MIN}, {NORMAL_FACTOR} * if(is_up, b.up, b.down) + 0.3) AS bar,
+        {NORMAL_FACTOR} * if(is_up, b.up, b.down) + 0.3 AS normal_bar,
+        factor * greatest({DEVIATIONS_MIN}, normal_bar) AS bar,
         if(is_up, s.q - s.high, s.low - s.q) >= minimum AS matters,
         if(s.is_usual,
             abs(strays) > bar AND s.evidence > factor * if(is_up, {EVIDENCE_MIN["up"]}, {EVIDENCE_MIN["down"]})
@@ -85,7 +86,8 @@ SELECT
 FROM
 (
     SELECT
-        mark, pair, customer_id, meter, is_up, max(if(is_up, 1, n)) = 0 AS is_silent,
+        mark, pair, customer_id, meter, is_up,
+        NOT is_up AND max(fires) AND minIf(n, fires) = 0 AS is_silent,
         groupArrayIf(mark, fired) OVER (PARTITION BY pair, is_up) AS firing,
         max(fires) AS fired,
         argMax(scale, (fires, abs(strays))) AS hours,

@@ -111,7 +111,9 @@ class AlertCheck:
         known = [each for each in opened if each.key.kind.is_anomaly]
         is_open = {each.key for each in known}
         changes = [
-            Change(_finding(key, each, judged, unit=units[key.meter]), FindingState.OPENED, now)
+            Change(
+                _finding(key, each, judged=judged, unit=units[key.meter]), FindingState.OPENED, now
+            )
             for key, each in found.items()
             if each.is_new and key not in is_open
         ]
@@ -176,7 +178,7 @@ def _key(breach: Breach) -> FindingKey:
     return FindingKey(kind, breach.customer_id, breach.meter)
 
 
-def _finding(key: FindingKey, breach: Breach, judged: Judged, *, unit: str) -> Finding:
+def _finding(key: FindingKey, breach: Breach, *, judged: Judged, unit: str) -> Finding:
     assert judged.mark is not None
     return Finding(
         key, judged.mark, int(breach.hours), observed=_decimal(breach.observed),

@@ -29,6 +29,9 @@ HISTORY = timedelta(weeks=9)
 _OVERLAP = timedelta(minutes=2)
 #: Breaches of one check; more are one incident, not news of customers.
 BREACHES_MAX = 10_000
+#: Marks of a week, and how many (mark, pair) one statement judges.
+_WEEK = 168
+_PAIRS_AT_ONCE = 2_000_000
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -64,8 +67,10 @@ class Detection:
         marked = min(done.get("marks", _NEVER), mark)
         if marked > oldest:
             self._late(copied, marked)
-        for first, last in _spans(max(marked + _HOUR, oldest), mark):
+        begin = max(marked + _HOUR, oldest)
+        for first, last in _spans(begin, mark, count=MARKS_MAX):
             self._build(BUILD_MARKS, first, last=last)
+        for first, last in _spans(begin, mark, count=self._judged_at_once()):
             self._build(BUILD_REFERENCES, first - _HOUR, last=last - _HOUR)
             self._build(STRAYS, first, last=last)
             self._build(STRAY_WEEKS, first, last=last)
@@ -99,9 +104,15 @@ class Detection:
             return
         first = _utc(earliest).replace(minute=0, second=0) + _HOUR
         until = min(marked, _utc(latest) + timedelta(hours=168))
-        for begins, last in _spans(first, until):
+        for begins, last in _spans(first, until, count=MARKS_MAX):
             for statement in (BUILD_LATE_MARKS, BUILD_REFERENCES):
                 self._write(statement, {**parameters, "first": begins, "last": last})
+
+    def _judged_at_once(self) -> int:
+        """Marks that fit into one statement: each takes all pairs and their references."""
+        with clickhouse_errors("counting pairs"):
+            pairs = self._client.query("SELECT count() FROM usage_pairs").result_rows[0][0]
+        return max(1, min(_WEEK, _PAIRS_AT_ONCE // max(int(pairs), 1)))
 
     def _build(self, statement: str, first: datetime, *, last: datetime) -> None:
         self._write(statement, {"first": first, "last": last})
@@ -135,11 +146,11 @@ class Detection:
             )  # fmt: skip
 
 
-def _spans(first: datetime, last: datetime) -> list[tuple[datetime, datetime]]:
-    """Marks `first` to `last`, both inclusive, in pieces that one statement may build."""
+def _spans(first: datetime, last: datetime, *, count: int) -> list[tuple[datetime, datetime]]:
+    """Marks `first` to `last`, both inclusive, in pieces of at most `count`."""
     found = []
     while first <= last:
-        until = min(last, first + (MARKS_MAX - 1) * _HOUR)
+        until = min(last, first + (count - 1) * _HOUR)
         found.append((first, until))
         first = until + _HOUR
     return found

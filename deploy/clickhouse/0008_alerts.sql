@@ -40,7 +40,7 @@ CREATE TABLE IF NOT EXISTS {database}.usage_marks
 ENGINE = {engine:Replacing}(built_at)
 PARTITION BY toMonday(mark)
 ORDER BY (mark, pair)
-TTL mark + INTERVAL 14 DAY DELETE;
+TTL mark + INTERVAL 70 DAY DELETE;
 
 -- What a mark says to marks of later weeks: usage comes an hour earlier or later now and then, so
 -- low and high are the least and the greatest of the mark and its neighbours, low_n is the least
@@ -64,7 +64,7 @@ ORDER BY (mark, pair)
 TTL mark + INTERVAL 70 DAY DELETE;
 
 -- Windows that stray from what is usual for them, at each mark: scale is the hours of the window,
--- strays by how many usual deviations (above zero: more than usual). Kept for two weeks, to
+-- strays by how many usual deviations (above zero: more than usual). Kept to
 -- explain a finding; the newest row counts.
 CREATE TABLE IF NOT EXISTS {database}.usage_strays
 (
@@ -86,7 +86,7 @@ CREATE TABLE IF NOT EXISTS {database}.usage_strays
 ENGINE = {engine:Replacing}(judged_at)
 PARTITION BY toMonday(mark)
 ORDER BY (mark, pair, scale)
-TTL mark + INTERVAL 14 DAY DELETE;
+TTL mark + INTERVAL 70 DAY DELETE;
 
 -- How far each pair strayed in a week, at most, in either direction: what is normal for it. Every
 -- column is a maximum, so judging an hour again changes nothing.

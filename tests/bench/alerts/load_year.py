@@ -9,6 +9,7 @@ import pyarrow as pa
 from clickhouse_connect.driver.client import Client
 from synthetic_year import HOURS, SyntheticYear
 
+from alerts.judgement import STRAY_WEEKS, STRAYS
 from alerts.marks import BUILD_MARKS, MARKS_MAX, PAIR
 from alerts.references import BUILD_REFERENCES
 from sinks.clickhouse import INSERT_SETTINGS, insert_arrow
@@ -58,3 +59,17 @@ def build_marks(client: Client) -> None:
         if last < HOURS:
             before = {"first": moment(max(first - 1, 1)), "last": moment(last - 1)}
             client.command(BUILD_REFERENCES, parameters=before)
+
+
+def keep_everything(client: Client) -> None:
+    """A year is longer than production keeps."""
+    for table in ("hours", "marks", "references", "strays", "stray_weeks"):
+        client.command(f"ALTER TABLE usage_{table} REMOVE TTL")
+
+
+def judge(client: Client) -> None:
+    """Every hour of the year, a week at a time, as production judges hour by hour."""
+    for first in range(4 * 168 + 1, HOURS + 1, 168):
+        span = {"first": moment(first), "last": moment(min(first + 167, HOURS))}
+        for statement in (STRAYS, STRAY_WEEKS):
+            client.command(statement, parameters=span)
