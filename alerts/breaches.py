@@ -58,14 +58,16 @@ judged AS
         toFloat64({{minimum:Array(Float64)}}[place]) AS minimum,
         {NORMAL_FACTOR} * if(is_up, b.up, b.down) + 0.3 AS normal_bar,
         factor * greatest({DEVIATIONS_MIN}, normal_bar) AS bar,
+        if(is_up, {EVIDENCE_MIN["up"]}, {EVIDENCE_MIN["down"]}) AS evidence_min,
         if(is_up, s.q - s.high, s.low - s.q) >= minimum AS matters,
         if(s.is_usual,
-            abs(strays) > bar AND s.evidence > factor * if(is_up, {EVIDENCE_MIN["up"]}, {EVIDENCE_MIN["down"]})
+            abs(strays) > bar AND s.evidence > factor * evidence_min
                 AND if(is_up, s.q > {{above:Array(Float64)}}[place] * s.high,
                     s.q < {{below:Array(Float64)}}[place] * s.low),
             s.q > {_EMPTY_FACTOR} * factor * s.usual_week AND s.q > 20 * s.unit
                 AND (s.usual_week > 0 OR minimum > 0)) AND matters AS fires,
-        fires OR (s.is_usual AND abs(strays) > {_HOLD} * bar AND matters) AS holds
+        fires OR (s.is_usual AND abs(strays) > {_HOLD} * bar AND matters
+            AND if(is_up, s.q > 1.5 * s.high, s.q < 0.6 * s.low)) AS holds
     FROM usage_strays AS s FINAL
     INNER JOIN
     (

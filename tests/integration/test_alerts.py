@@ -28,7 +28,7 @@ from sinks.alert_webhook import AlertWebhook
 from sinks.clickhouse import INSERT_SETTINGS, connect_clickhouse
 
 NOW = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
-WEEKS = 10
+WEEKS = 12
 NO_BUDGETS = Budgets({}, {})
 CATALOG = Catalog(
     {
@@ -140,9 +140,9 @@ def test_case_18_a_window_that_is_not_over_is_not_compared_with_a_full_one(clien
 
 
 def test_a_finding_is_resolved_when_usage_is_as_usual_again(client: Client) -> None:
-    use(client, "back", of="if(age BETWEEN 60 AND 70, 4, 1)")
+    use(client, "back", of="if(age BETWEEN 180 AND 190, 4, 1)")
     memory = Memory()
-    complete(client, NOW - timedelta(hours=60))
+    complete(client, NOW - timedelta(hours=180))
     first = check(client, memory)
     assert opened(first) == {("spike", "back")}
     complete(client, NOW)
