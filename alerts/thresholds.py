@@ -80,7 +80,7 @@ FROM
 (
     SELECT
         b.customer_id AS customer_id, b.period_start AS period_start, b.period_end AS period_end,
-        b.currency AS currency, b.base_fee + r.charge AS used, b.base_fee + r.of_levels AS steady,
+        b.currency AS currency, b.base_fee + r.charged AS used, b.base_fee + r.of_levels AS steady,
         false AS level,
         toDecimal256OrZero(if(
             has({{customers:Array(String)}}, b.customer_id),
@@ -90,7 +90,7 @@ FROM
     FROM ({_PERIODS}) AS b
     LEFT JOIN
     (
-        SELECT customer_id, period_start, sum(charge) AS charge,
+        SELECT customer_id, period_start, sum(charge) AS charged,
             sumIf(charge, aggregation IN ('max', 'latest')) AS of_levels
         FROM rated_parts
         WHERE period_start IN (SELECT period_start FROM ({_PERIODS}))
