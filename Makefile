@@ -5,7 +5,7 @@ PY := $(VENV)/bin/python
 .DEFAULT_GOAL := help
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
 $(VENV)/ready: requirements.lock pyproject.toml
 	python3 -m venv $(VENV)
@@ -37,6 +37,9 @@ dashboards: $(VENV)/ready ## write the dashboards of Grafana from alerts/dashboa
 picture: setup ## draw the dashboards from real servers into docs/images
 	$(PY) tests/dashboards
 
+bench-alerts: $(VENV)/ready ## how well spikes, drops and silence are found, on a labelled year
+	PYTHONPATH=. $(PY) tests/bench/alerts
+
 up: setup ## start the local stack and print its addresses
 	$(VENV)/bin/meterline stack up
 	$(VENV)/bin/meterline stack env
@@ -44,4 +47,4 @@ up: setup ## start the local stack and print its addresses
 down: ## stop the local stack
 	$(VENV)/bin/meterline stack down
 
-.PHONY: help setup demo test check bench dashboards picture up down
+.PHONY: help setup demo test check bench bench-alerts dashboards picture up down

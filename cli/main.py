@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from cli.adjust import adjust_command
+from cli.alerts import app as alerts_app
 from cli.audit import app as audit_app
 from cli.backfill import backfill_command
 from cli.catalog import app as catalog_app
@@ -56,6 +57,7 @@ app.command("rerate")(rerate_command)
 app.command("close")(close_command)
 app.command("adjust")(adjust_command)
 app.command("steward")(steward_command)
+app.add_typer(alerts_app, name="alerts")
 app.add_typer(catalog_app, name="catalog")
 app.add_typer(correct_app, name="correct")
 app.add_typer(audit_app, name="audit")

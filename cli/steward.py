@@ -9,6 +9,7 @@ from billing.adjustment import Adjusting
 from billing.closing import Asked
 from billing.period_name import PeriodName
 from cli import steward_jobs
+from cli.alerting import alerts_job
 from cli.close import ANSWER_S
 from cli.context import CatalogOption, console, settings_with
 from cli.moments import now_us
@@ -31,8 +32,8 @@ def steward_command(catalog: CatalogOption = None) -> None:
     Late usage: every METERLINE_STEWARD_EVERY, what came to the invoiced periods of the last
     METERLINE_STEWARD_MONTHS months is posted as `meterline adjust` does. Checks: every
     METERLINE_STEWARD_CHECKS_EVERY, totals against raw history, a range of customers at a time, what
-    waits among the rejects, and what the newest reconciliation found, as metrics. Serves /metrics,
-    /healthz and /readyz like a worker.
+    waits among the rejects, and what the newest reconciliation found, as metrics. Alerts: every
+    METERLINE_ALERT_EVERY, as `meterline alerts check`. Serves /metrics, /healthz and /readyz.
 
     Example: METERLINE_HTTP_PORT=9465 meterline steward --catalog ./catalog
     """
@@ -61,6 +62,7 @@ def jobs_of(settings: Settings, metrics: StewardMetrics) -> list[Job]:
         Job("late_usage", settings.steward_every, late_usage(settings, metrics)),
         Job("conservation", checks, steward_jobs.conservation(settings, metrics)),
         Job("rejects", checks, steward_jobs.rejects(settings, metrics)),
+        Job("alerts", settings.alert_every, alerts_job(settings, metrics)),
         Job("reconciliation", checks, steward_jobs.reconciliation(settings, metrics)),
     ]
 

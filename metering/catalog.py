@@ -9,6 +9,7 @@ import re
 from bisect import bisect_right
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from enum import StrEnum
 from fnmatch import translate
 
@@ -33,12 +34,29 @@ class Aggregation(StrEnum):
         return self not in (Aggregation.COUNT, Aggregation.UNIQUE_COUNT)
 
 
+class Sensitivity(StrEnum):
+    """How much usage has to stray from the usual before somebody is told."""
+
+    OFF = "off"
+    LOW = "low"
+    NORMAL = "normal"
+    HIGH = "high"
+
+
+@dataclass(frozen=True, slots=True)
+class MeterAlerts:
+    """What alerts on a meter's usage ask for: a change below `minimum` (of its unit) is none."""
+
+    sensitivity: Sensitivity = Sensitivity.NORMAL
+    minimum: Decimal = Decimal(0)
+
+
 @dataclass(frozen=True, slots=True)
 class Meter:
     """What is counted: `group_by` names the dimensions that split totals, in any order.
 
     `counted_dimension` is the dimension whose distinct values a unique_count meter counts; only
-    such a meter has one.
+    such a meter has one. `alerts` changes nothing that is counted, and no hash.
     """
 
     key: str
@@ -47,6 +65,7 @@ class Meter:
     group_by: tuple[str, ...] = ()
     allow_negative: bool = False
     counted_dimension: str | None = None
+    alerts: MeterAlerts = MeterAlerts()
 
 
 @dataclass(frozen=True, slots=True)

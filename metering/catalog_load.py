@@ -14,6 +14,7 @@ from metering.catalog import (
     Meter,
     SuppressionRule,
 )
+from metering.catalog_alerts import read_meter_alerts
 from metering.catalog_yaml import Entry, YamlFile
 from metering.errors import SettingsInvalid
 
@@ -55,20 +56,24 @@ def _meters(file: YamlFile) -> dict[str, Meter]:
     meters: dict[str, Meter] = {}
     for entry in file.entries("meters"):
         entry.allow_only(
-            "key", "unit", "aggregation", "group_by", "allow_negative", "counted_dimension"
-        )
+            "key", "unit", "aggregation", "group_by", "allow_negative", "counted_dimension",
+            "alerts",
+        )  # fmt: skip
         key = entry.text("key", pattern=_METER_KEY)
         unit = entry.text("unit")
         aggregation = entry.choice("aggregation", tuple(Aggregation))
         group_by = entry.texts("group_by", count_max=_GROUP_BY_MAX)
         allow_negative = entry.flag("allow_negative")
         counted = _counted_dimension(entry, aggregation)
+        alerts = read_meter_alerts(entry)
         if key is not None and key in lines:
             entry.fault("key", f"a key that is not taken (line {lines[key]} has it)", repr(key))
         if key is None or unit is None or aggregation is None:
             continue
         lines.setdefault(key, entry.line)
-        meters[key] = Meter(key, unit, Aggregation(aggregation), group_by, allow_negative, counted)
+        meters[key] = Meter(
+            key, unit, Aggregation(aggregation), group_by, allow_negative, counted, alerts
+        )
     return meters
 
 

@@ -120,6 +120,15 @@ class Settings(BaseSettings):
     #: currency (`USD=500 JPY=70000`).
     approval_threshold: str = Field("100", pattern=r"^[A-Z0-9=., ]*$")
 
+    #: How often the steward looks for spikes, drops, silence and thresholds.
+    alert_every: Duration = timedelta(minutes=5)
+    #: Where findings are posted to, beside the topic; empty for nowhere.
+    alert_webhook: str = ""
+    #: What messages to the webhook are signed with.
+    alert_webhook_secret: SecretStr = SecretStr("")
+    #: Whether the webhook may be an address of the own network, without https.
+    alert_webhook_private: bool = False
+
     #: Where `/metrics`, `/healthz` and `/readyz` are served; port 0 picks a free one.
     http_host: str = "127.0.0.1"
     http_port: int = Field(9464, ge=0, le=65535)
@@ -140,6 +149,11 @@ class Settings(BaseSettings):
     def rejected_topic(self) -> str:
         """Kafka topic that rejected events are written to."""
         return f"{self._topic_prefix}usage.rejected"
+
+    @property
+    def alerts_topic(self) -> str:
+        """Kafka topic that findings are written to."""
+        return f"{self._topic_prefix}usage.alerts"
 
     @property
     def group_id(self) -> str:

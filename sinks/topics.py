@@ -16,7 +16,7 @@ REJECTED_BYTES_MAX = 8 << 20
 def create_topics(
     settings: Settings, config: dict[str, Any], *, partitions: int, replication: int
 ) -> list[str]:
-    """Create the events and rejected topics where missing; the names of those created now.
+    """Create the events, rejected and alerts topics where missing; the names of those created now.
 
     Raises `DependencyDown` when Kafka does not answer or refuses.
     """
@@ -31,6 +31,7 @@ def create_topics(
             # A rejected message of 1 MiB is escaped: up to six bytes for one.
             config={"max.message.bytes": str(REJECTED_BYTES_MAX)},
         ),
+        NewTopic(settings.alerts_topic, partitions, replication),
     ]  # fmt: skip
     created = []
     for name, future in admin.create_topics(wanted, request_timeout=_TIMEOUT_S).items():

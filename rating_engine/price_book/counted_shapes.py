@@ -1,6 +1,6 @@
 """What is counted: shapes of those files for editors; `metering/catalog_load.py` reads them."""
 
-from metering.catalog import Aggregation
+from metering.catalog import Aggregation, Sensitivity
 from rating_engine.price_book.shape import Field, Kind, Shape
 from rating_engine.price_book.shapes import KEY_PATTERN
 
@@ -24,6 +24,25 @@ _METER = Shape(
         Field("group_by", Kind.TEXTS, "Dimensions that split totals and prices."),
         Field("allow_negative", Kind.FLAG, "Whether events may take back.", default=False),
         Field("counted_dimension", Kind.TEXT, "Whose distinct values a unique_count counts."),
+        Field("alerts", Kind.SHAPE, "When its usage is alerted on.", of=("meter_alerts",)),
+    ),
+)
+_METER_ALERTS = Shape(
+    "meter_alerts",
+    "How far usage may stray from the usual before somebody is told.",
+    (
+        Field("sensitivity", Kind.TEXT, "How little is enough.", default="normal",
+              choices=tuple(str(each) for each in Sensitivity)),
+        Field("minimum", Kind.TEXT, "The least change that matters, in the meter's unit."),
+    ),
+)  # fmt: skip
+_BUDGET = Shape(
+    "budget",
+    "What a billing period may come to, of a customer or of each customer of a plan.",
+    (
+        Field("customer_id", Kind.TEXT, "Whose; or else a plan."),
+        Field("plan", Kind.TEXT, "Of which plan; or else a customer."),
+        Field("amount", Kind.TEXT, "In the plan's currency, in quotes.", required=True),
     ),
 )
 _BINDING = Shape(
@@ -62,11 +81,13 @@ def _file(name: str, says: str, *, of: Shape) -> Shape:
 
 
 COUNTED_SHAPES: dict[str, Shape] = {
-    shape.name: shape for shape in (_METER, _BINDING, _MATCH, _SUPPRESSION, _DISREGARDED)
+    shape.name: shape
+    for shape in (_METER, _METER_ALERTS, _BINDING, _MATCH, _SUPPRESSION, _DISREGARDED, _BUDGET)
 }
 COUNTED_FILES = (
     _file("meters", "What is counted.", of=_METER),
     _file("bindings", "Whose subjects are.", of=_BINDING),
     _file("suppressions", "Events that are dropped.", of=_SUPPRESSION),
     _file("disregarded", "Subjects that are not billed.", of=_DISREGARDED),
+    _file("budgets", "What billing periods may come to.", of=_BUDGET),
 )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import orjson
 
+from metering.catalog_alerts import read_budgets
 from metering.catalog_load import read_catalog
 from metering.errors import SettingsInvalid
 from rating_engine.price_book.book import PriceBook
@@ -28,6 +29,7 @@ def load_price_book(folder: Path) -> PriceBook:
     """
     told: list[str] = []
     catalog = read_catalog(folder, told)
+    read_budgets(folder, told)  # checked with the rest; alerts load them
     read = read_plans(folder / "plans.yaml", catalog.meters, told=told)
     subscriptions = read_subscriptions(folder, read, told=told)
     if told:

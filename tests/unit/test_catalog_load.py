@@ -85,7 +85,7 @@ def test_all_faults_of_all_files_are_told_together(tmp_path: Path) -> None:
         ),
         (
             "meters.yaml:3: meters[1].grp: expected one of key, unit, aggregation, group_by,"
-            " allow_negative, counted_dimension, got 'grp'"
+            " allow_negative, counted_dimension, alerts, got 'grp'"
         ),
         (
             "bindings.yaml:2: bindings[0].subject: expected text of 1 to 256 characters"

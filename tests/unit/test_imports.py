@@ -14,7 +14,7 @@ MAY_IMPORT: dict[str, frozenset[str] | None] = {
     "metering": frozenset(),
     "rating_engine": frozenset({"metering"}),
     "sinks": frozenset({"metering"}),
-    "alerts": frozenset({"metering"}),
+    "alerts": frozenset({"metering", "sinks"}),
     "dataflows": frozenset({"metering", "rating_engine", "sinks", "alerts"}),
     "billing": frozenset({"metering", "rating_engine", "sinks"}),
     "reconcile": frozenset({"metering", "rating_engine"}),

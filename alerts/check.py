@@ -1,0 +1,197 @@
+"""One check: what is found now against what is open, and the news of it to everybody.
+
+    steps         what a crash after each leaves
+    1 record      changes stand in `alert_findings`; the next check finds them undelivered
+    2 deliver     an outlet has them, and is sent them again, under the same ids
+    3 mark        nothing to do
+
+State derives from findings that are written, so a check that starts anew neither repeats one nor
+loses one. Two checks at once write the same rows.
+"""
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Protocol
+
+from clickhouse_connect.driver.client import Client
+
+from alerts.breaches import Breach
+from alerts.detection import Detection, Judged
+from alerts.thresholds import crossed, positions
+from metering.alert import Change, Finding, FindingKey, FindingKind, FindingState
+from metering.catalog import Catalog
+from metering.catalog_alerts import Budgets
+from metering.errors import TransientError
+from sinks.alert_store import AlertStore
+
+_LOG = logging.getLogger(__name__)
+#: Messages that an outlet is sent in one check; the rest waits for the next.
+_DELIVERED_MAX = 1000
+#: A billing period is over after at most this, so its thresholds are.
+_PERIOD_MAX = timedelta(days=63)
+
+
+class Outlet(Protocol):
+    """Takes changes somewhere; `name` is how deliveries remember it."""
+
+    name: str
+
+    def send(self, changes: Sequence[Change]) -> list[Change]:
+        """Those that were taken. Raises `DependencyDown`."""
+        ...
+
+
+class Shown(Protocol):
+    """A gauge that is replaced as a whole; keys are (kind, customer, meter)."""
+
+    def replace(self, values: Mapping[tuple[str, ...], int | float]) -> None:
+        """Show these, the worst first."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What a check did. `anomalies` and `thresholds` are those open after it, the worst first."""
+
+    mark: datetime | None
+    changes: tuple[Change, ...]
+    anomalies: tuple[Finding, ...]
+    thresholds: tuple[Finding, ...]
+    undelivered: tuple[str, ...]
+
+
+class AlertCheck:
+    """Checks anomalies and thresholds. All that it remembers is in ClickHouse."""
+
+    def __init__(
+        self, client: Client, catalog: Catalog, *, budgets: Budgets, outlets: Sequence[Outlet]
+    ) -> None:
+        self._client = client
+        self._catalog = catalog
+        self._budgets = budgets
+        self._outlets = tuple(outlets)
+        self._store = AlertStore(client)
+
+    def run(self, now: datetime) -> Checked:
+        """Check once; `now` is what changes are dated with. Raises `DependencyDown`.
+
+        An outlet that does not take its messages is named in `undelivered`, and gets them with
+        the next check; it holds up nothing else.
+        """
+        judged = Detection(self._client, self._catalog).judge()
+        if judged.mark is None:
+            return Checked(None, (), (), (), self._deliver(now))
+        if judged.has_more:
+            _LOG.warning("more breaches than one check tells of: look for an incident first")
+        opened = self._store.open_findings()
+        changes = self._anomalies(judged, opened, now=now)
+        changes += self._thresholds(judged, opened, now=now)
+        self._store.record(changes)
+        undelivered = self._deliver(now)
+        closed = {each.finding for each in changes if each.state is FindingState.RESOLVED}
+        news = [each.finding for each in changes if each.state is FindingState.OPENED]
+        left = sorted([each for each in opened if each not in closed] + news, key=_severity)
+        return Checked(
+            judged.mark,
+            tuple(changes),
+            tuple(each for each in left if each.key.kind.is_anomaly),
+            tuple(each for each in left if not each.key.kind.is_anomaly),
+            undelivered,
+        )
+
+    def _anomalies(
+        self, judged: Judged, opened: Iterable[Finding], *, now: datetime
+    ) -> list[Change]:
+        assert judged.mark is not None
+        found = {_key(each): each for each in judged.breaches}
+        units = {meter.key: meter.unit for meter in self._catalog.meters.values()}
+        known = [each for each in opened if each.key.kind.is_anomaly]
+        is_open = {each.key for each in known}
+        changes = [
+            Change(
+                _finding(key, each, judged=judged, unit=units[key.meter]), FindingState.OPENED, now
+            )
+            for key, each in found.items()
+            if each.is_new and key not in is_open
+        ]
+        if judged.has_more:  # what is not told of may hold still
+            return changes
+        return changes + [
+            Change(each, FindingState.RESOLVED, now)
+            for each in known
+            if each.key not in found and each.window_start < judged.mark
+        ]
+
+    def _thresholds(
+        self, judged: Judged, opened: Iterable[Finding], *, now: datetime
+    ) -> list[Change]:
+        complete_to = judged.complete_to
+        known = self._store.known_since(complete_to - _PERIOD_MAX)
+        found = [
+            finding
+            for position in positions(self._client, self._budgets, now=complete_to)
+            for finding in crossed(position, complete_to=complete_to)
+        ]
+        periods = {(each.key.customer_id, each.window_start) for each in found}
+        changes = [
+            Change(each, FindingState.OPENED, now) for each in found if each.finding_id not in known
+        ]
+        return changes + [
+            Change(each, FindingState.RESOLVED, now)
+            for each in opened
+            if not each.key.kind.is_anomaly
+            and (each.key.customer_id, each.window_start) not in periods
+        ]
+
+    def _deliver(self, now: datetime) -> tuple[str, ...]:
+        failed = []
+        for outlet in self._outlets:
+            waiting = self._store.undelivered(outlet.name, _DELIVERED_MAX)
+            try:
+                taken = outlet.send(waiting) if waiting else []
+            except TransientError as error:
+                _LOG.warning("alerts wait for %s: %s", outlet.name, error)
+                taken = []
+            self._store.mark_delivered(outlet.name, taken, now=now)
+            if len(taken) < len(waiting):
+                failed.append(outlet.name)
+        return tuple(failed)
+
+
+def show(checked: Checked, *, anomaly: Shown, threshold: Shown) -> None:
+    """Set the gauges: a customer is there only while it breaches, by the greatest of its ratios."""
+    for gauge, findings in ((anomaly, checked.anomalies), (threshold, checked.thresholds)):
+        values: dict[tuple[str, ...], float] = {}
+        for each in findings:
+            key = (str(each.key.kind), each.key.customer_id, each.key.meter)
+            values[key] = max(values.get(key, 0.0), float(each.ratio or 0))
+        gauge.replace(values)
+
+
+def _key(breach: Breach) -> FindingKey:
+    kind = FindingKind.SPIKE
+    if not breach.is_up:
+        kind = FindingKind.SILENCE if breach.is_silent else FindingKind.DROP
+    return FindingKey(kind, breach.customer_id, breach.meter)
+
+
+def _finding(key: FindingKey, breach: Breach, *, judged: Judged, unit: str) -> Finding:
+    assert judged.mark is not None
+    return Finding(
+        key, judged.mark, int(breach.hours), observed=_decimal(breach.observed),
+        expected=_decimal(breach.expected), unit=unit, complete_to=judged.complete_to,
+    )  # fmt: skip
+
+
+def _decimal(number: object) -> Decimal:
+    return Decimal(f"{number:.9g}")
+
+
+def _severity(finding: Finding) -> tuple[Decimal, str, str]:
+    """Spikes by how high, silence and drops by how deep; then by name, to be the same again."""
+    ratio = finding.ratio or Decimal(0)
+    worst = -ratio if ratio >= 1 else ratio - 1
+    return worst, finding.key.customer_id, finding.key.meter

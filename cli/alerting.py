@@ -1,0 +1,67 @@
+"""Alerts as a job of the steward, and what `meterline alerts check` runs once."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Protocol
+
+from alerts.check import AlertCheck, Checked, Outlet, Shown, show
+from dataflows.kafka_reader import kafka_config
+from metering.catalog_alerts import load_budgets
+from metering.catalog_load import load_catalog
+from metering.settings import Settings
+from sinks.alert_topic import AlertTopic
+from sinks.alert_webhook import AlertWebhook
+from sinks.clickhouse import connect_clickhouse
+
+_ANSWER_S = 900
+
+
+class AlertGauges(Protocol):
+    """The gauges of a steward that show findings."""
+
+    @property
+    def anomaly(self) -> Shown:
+        """Observed by expected, by kind, customer and meter."""
+        ...
+
+    @property
+    def threshold(self) -> Shown:
+        """Used by limit, by kind, customer and meter."""
+        ...
+
+
+def outlets_of(settings: Settings) -> list[Outlet]:
+    """Where findings go: the topic, and the webhook if one is set. Raises `SettingsInvalid`."""
+    found: list[Outlet] = [AlertTopic(kafka_config(settings), settings.alerts_topic)]
+    if settings.alert_webhook:
+        found.append(
+            AlertWebhook(
+                settings.alert_webhook,
+                settings.alert_webhook_secret.get_secret_value(),
+                is_private_allowed=settings.alert_webhook_private,
+            )
+        )
+    return found
+
+
+def check_alerts(settings: Settings, outlets: list[Outlet]) -> Checked:
+    """Check once, with the catalog as it is now."""
+    client = connect_clickhouse(settings, answer_s=_ANSWER_S)
+    try:
+        check = AlertCheck(
+            client, load_catalog(settings.catalog), budgets=load_budgets(settings.catalog),
+            outlets=outlets,
+        )  # fmt: skip
+        return check.run(datetime.now(UTC))
+    finally:
+        client.close()
+
+
+def alerts_job(settings: Settings, gauges: AlertGauges) -> Callable[[], None]:
+    """The job `alerts` of the steward, every `settings.alert_every`."""
+    outlets = outlets_of(settings)
+
+    def run() -> None:
+        show(check_alerts(settings, outlets), anomaly=gauges.anomaly, threshold=gauges.threshold)
+
+    return run
