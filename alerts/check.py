@@ -81,6 +81,7 @@ class AlertCheck:
         An outlet that does not take its messages is named in `undelivered`, and gets them with
         the next check; it holds up nothing else.
         """
+        now = now.replace(microsecond=now.microsecond // 1000 * 1000)  # as it is stored
         judged = Detection(self._client, self._catalog).judge()
         if judged.mark is None:
             return Checked(None, (), (), (), self._deliver(now))

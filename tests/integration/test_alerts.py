@@ -21,6 +21,7 @@ from alerts.detection import Detection
 from metering.alert import Change, FindingKind, FindingState
 from metering.catalog import Aggregation, Catalog, Meter, MeterAlerts, Sensitivity
 from metering.catalog_alerts import Budgets
+from metering.catalog_load import load_catalog
 from metering.errors import DependencyDown
 from metering.settings import Settings
 from sinks.alert_topic import AlertTopic
@@ -211,7 +212,8 @@ def test_findings_reach_the_topic_and_a_signed_webhook_and_the_command(
         AlertTopic(config, settings.alerts_topic),
         AlertWebhook(url, "secret", is_private_allowed=True, wait_s_max=1),
     )
-    assert check(client, *outlets).undelivered == ()
+    of_stack = load_catalog(settings.catalog)
+    assert check(client, *outlets, catalog=of_stack).undelivered == ()
     server.shutdown()
     assert len(posted) == 2
     assert posted[0][1] == posted[1][1]
