@@ -5,7 +5,7 @@ because a driver that goes through float or a narrow decimal context would hide 
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -79,6 +79,12 @@ class ClickHouse:
             ChargeKey(customer, meter, group, int(period)): Charge(*map(Fraction, amounts))
             for customer, meter, group, period, *amounts in rows
         }
+
+    def complete_to(self) -> datetime:
+        """To which moment live totals are complete."""
+        return datetime.fromtimestamp(
+            float(self._rows("SELECT toUnixTimestamp(complete_to) FROM complete_to")[0][0]), UTC
+        )
 
     def invoiced(self, month_start: datetime) -> dict[str, Invoice]:
         """Issued invoices of the billing period that begins then, by customer."""

@@ -34,6 +34,7 @@ from loadtest.population import Population
 from loadtest.prices import Charge, ChargeKey, expected_charges, write_prices
 from loadtest.produce import NotDelivered, produce
 from loadtest.servers import servers
+from loadtest.spike import anomalies, spike_differences, write_history
 from loadtest.summary import bars, charges_table, dearest_by_meter, summary_line, summary_table
 from loadtest.topics import create_events_topic, events_topic, group_members
 from loadtest.workers import Workers
@@ -44,6 +45,8 @@ _WORKERS = 2
 _ASSIGNED_S = 60.0
 _ACCOUNTED_S = 300.0
 _SETTLED_S = 20.0
+#: Exit code of a check that has open findings.
+_OPEN = 1
 #: Of the month that is invoiced: customers with usage, events before the invoices, and after.
 _MONTH_CUSTOMERS, _MONTH_EVENTS, _LATE_EVENTS = 150, 3_000, 150
 
@@ -154,7 +157,8 @@ def run(demo: Demo) -> bool:
         _say(demo.meterline.run("charges", "--period", month).strip())
     _show_charges(demo, charges)
     earliest = min(key.window_start for key in expected.totals)
-    differences = _month_end(demo, population, changed_at=changed_at, earliest=earliest)
+    differences = _spike(demo)
+    differences += _month_end(demo, population, changed_at=changed_at, earliest=earliest)
     if differences:
         _out.print(differences_table(differences))
         _say(f"DEMO FAILED seed={demo.seed} differences={len(differences)}")
@@ -176,6 +180,20 @@ def _show_charges(demo: Demo, charges: Mapping[ChargeKey, Charge]) -> None:
     ]  # fmt: skip
     _say(f"$ meterline {' '.join(asked)}")
     _say(demo.meterline.run(*asked))
+
+
+def _spike(demo: Demo) -> list[Difference]:
+    """Weeks of usage with one spike, counted from a file, and what the detector says."""
+    history = demo.folder / "history.ndjson"
+    events = write_history(history, until=demo.clickhouse.complete_to(), seed=demo.seed)
+    demo.meterline.run("backfill", str(history))
+    found = anomalies(
+        orjson.loads(demo.meterline.run("alerts", "check", "--json", expected=(0, _OPEN)))
+    )
+    _say(f"{events:,} events of nine weeks, one spike in them; the detector found:")
+    for each in found:
+        _say(f"  {each['kind']}: {each['sentence']}")
+    return spike_differences(found)
 
 
 def _month_end(

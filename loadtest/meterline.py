@@ -35,7 +35,9 @@ class Meterline:
             timeout=timeout_s,
             check=False,
         )
-        (self.folder / f"{'-'.join(arguments[:2])}.log").write_text(found.stdout)
+        (self.folder / f"{'-'.join(Path(each).name for each in arguments[:2])}.log").write_text(
+            found.stdout
+        )
         if found.returncode not in expected:
             shown = " ".join(("meterline", *arguments))
             msg = f"`{shown}` ended with {found.returncode}:\n{last_lines(found.stdout)}"
