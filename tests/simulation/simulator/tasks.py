@@ -139,7 +139,12 @@ class SimExecutor(Executor):
             assert head is not None
             self._turn.wait_for(head)
 
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT
+    def shutdown(  # parameters as the executor's
+        self,
+        wait: bool = True,
+        *,
+        cancel_futures: bool = False,  # noqa: FBT001, FBT002
+    ) -> None:
         """Wait for the task under way; those behind it never begin."""
         assert wait
         assert cancel_futures
