@@ -143,7 +143,7 @@ class SimExecutor(Executor):
         self,
         wait: bool = True,
         *,
-        cancel_futures: bool = False,  # noqa: FBT001, FBT002
+        cancel_futures: bool = False,
     ) -> None:
         """Wait for the task under way; those behind it never begin."""
         assert wait
