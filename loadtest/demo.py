@@ -190,7 +190,7 @@ def _spike(demo: Demo) -> list[Difference]:
     found = anomalies(
         orjson.loads(demo.meterline.run("alerts", "check", "--json", expected=(0, _OPEN)))
     )
-    _say(f"{events:,} events of nine weeks, one spike in them; the detector found:")
+    _say(f"{events:,} events of ten weeks, one spike in them; the detector found:")
     for each in found:
         _say(f"  {each['kind']}: {each['sentence']}")
     return spike_differences(found)

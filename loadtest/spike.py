@@ -12,8 +12,8 @@ from loadtest.oracle import Difference
 
 METER = "workflow_runs"
 SPIKING = "spiking-customer"
-_CUSTOMERS = (SPIKING, "steady-customer", "busy-customer")
-_WEEKS = 9
+_CUSTOMERS = (SPIKING, "steady-customer")
+_WEEKS = 10
 _HOUR = timedelta(hours=1)
 #: The last hours, in which one customer uses so many times as much.
 _SPIKE_HOURS, _SPIKE_TIMES = 3, 8
@@ -26,17 +26,20 @@ def write_history(path: Path, *, until: datetime, seed: int) -> int:
     random = Random(seed)
     hours = _WEEKS * 7 * 24
     lines = []
-    for number, customer in enumerate(_CUSTOMERS):
+    for customer in _CUSTOMERS:
         for ago in range(hours, 0, -1):
-            usual = (number + 1) * (30 + 15 * ((hours - ago) % 24 in range(8, 18)))
-            quantity = round(usual * random.uniform(0.8, 1.2))
+            is_day = (end - ago * _HOUR).hour in range(8, 18)
+            events = random.randint(9, 11) * (2 if is_day else 1)
             if customer == SPIKING and ago <= _SPIKE_HOURS:
-                quantity *= _SPIKE_TIMES
-            event = {
-                "id": f"hour-{ago}", "customer_id": customer, "meter": METER,
-                "quantity": quantity, "occurred_at": (end - ago * _HOUR).isoformat(),
-            }  # fmt: skip
-            lines.append(orjson.dumps(event))
+                events *= _SPIKE_TIMES
+            moment = end - ago * _HOUR
+            for number in range(events):
+                event = {
+                    "id": f"hour-{ago}-{number}", "customer_id": customer, "meter": METER,
+                    "quantity": random.randint(1, 5),
+                    "occurred_at": (moment + number * _HOUR / events).isoformat(),
+                }  # fmt: skip
+                lines.append(orjson.dumps(event))
     path.write_bytes(b"\n".join(lines) + b"\n")
     return len(lines)
 
