@@ -9,9 +9,10 @@ from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bars
 
 from cli.context import CatalogOption, JsonOption, console, settings_with, stderr
-from dataflows.backfill import Backfill, Counts, open_rows, register_backfill
+from dataflows.backfill import Backfill, open_rows, register_backfill
 from dataflows.backfill_rows import RowFile
 from dataflows.catalog_watch import store_versions
+from dataflows.replay import Counts
 from metering.settings import Settings
 from rating_engine.price_book.book import PriceBook
 from rating_engine.price_book.load import load_price_book

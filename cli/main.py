@@ -10,6 +10,7 @@ import sys
 import typer
 from rich.console import Console
 
+from cli.archive import app as archive_app
 from cli.backfill import backfill_command
 from cli.catalog import app as catalog_app
 from cli.charges import charges_command
@@ -19,6 +20,7 @@ from cli.doctor import doctor_command
 from cli.explain import explain_command
 from cli.migrate import migrate_command
 from cli.preview import preview_command
+from cli.rebuild import rebuild_command
 from cli.rejects import app as rejects_app
 from cli.rerate import rerate_command
 from cli.rewind import rewind_command
@@ -40,6 +42,7 @@ app.command("run")(run_command)
 app.command("verify")(verify_command)
 app.command("rewind")(rewind_command)
 app.command("backfill")(backfill_command)
+app.command("rebuild")(rebuild_command)
 app.command("doctor")(doctor_command)
 app.command("preview")(preview_command)
 app.command("explain")(explain_command)
@@ -47,6 +50,7 @@ app.command("charges")(charges_command)
 app.command("rerate")(rerate_command)
 app.add_typer(catalog_app, name="catalog")
 app.add_typer(rejects_app, name="rejects")
+app.add_typer(archive_app, name="archive")
 app.add_typer(dedup_app, name="dedup")
 app.add_typer(stack_app, name="stack")
 

@@ -104,6 +104,15 @@ class Settings(BaseSettings):
     #: (customer, meter, group, period) units that the ledger keeps; more are read again.
     ledger_units_max: int = Field(1_200_000, ge=1000)
 
+    #: Where the archive is: a folder, or a URI of an object store (`s3://bucket/prefix`).
+    archive: str = ""
+    #: A file of the archive is written when so many bytes of messages wait for it ...
+    archive_file_bytes_max: int = Field(64 << 20, ge=1, le=1 << 30)
+    #: ... or the oldest waits this long.
+    archive_file_wait: Duration = timedelta(minutes=5)
+    #: Bytes of messages that wait over all partitions; beyond, the largest file is written.
+    archive_waiting_bytes_max: int = Field(512 << 20, ge=1)
+
     #: Where `/metrics`, `/healthz` and `/readyz` are served; port 0 picks a free one.
     http_host: str = "127.0.0.1"
     http_port: int = Field(9464, ge=0, le=65535)
@@ -127,6 +136,11 @@ class Settings(BaseSettings):
     def group_id(self) -> str:
         """Consumer group of the workers of this namespace."""
         return f"{self._topic_prefix}{self.consumer_group}"
+
+    @property
+    def archive_group_id(self) -> str:
+        """Consumer group of the processes that archive; it commits nothing."""
+        return f"{self.group_id}.archive"
 
     @property
     def redis_prefix(self) -> str:

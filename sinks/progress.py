@@ -1,7 +1,7 @@
 """How far each partition is durable, and which logs were ever read, as ClickHouse knows it."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from clickhouse_connect.driver.client import Client
 
@@ -22,6 +22,11 @@ class StreamRecord:
     topic: str
     topic_id: str
     created_ms: int
+
+
+def stream_name(topic: str, topic_id: str) -> str:
+    """Name of the stream that a topic with this id is."""
+    return f"{topic}:{topic_id[:8].translate(_PLAIN)}"
 
 
 class Progress:
@@ -61,7 +66,7 @@ class Progress:
                 f"purpose, start once with `meterline run --accept-topic {topic_id}`"
             )
             raise TopicUnfit(msg)
-        stream = f"{topic}:{topic_id[:8].translate(_PLAIN)}"
+        stream = stream_name(topic, topic_id)
         self.register(stream, "live", topic=topic, topic_id=topic_id)
         return stream
 
@@ -84,11 +89,17 @@ class Progress:
                 settings={"async_insert": 0},
             )  # fmt: skip
 
-    def register(self, stream: str, kind: str, *, topic: str = "", topic_id: str = "") -> None:
-        """Record a stream; `kind` is live or backfill."""
+    def register(
+        self, stream: str, kind: str, *, topic: str = "", topic_id: str = "",
+        created_ms: int | None = None,
+    ) -> None:  # fmt: skip
+        """Record a stream; `kind` is live or backfill. It is created now, or when it was."""
+        created = datetime.now(UTC)
+        if created_ms is not None:
+            created = datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=created_ms)
         with clickhouse_errors("recording a stream"):
             self._client.insert(
-                "streams", [[stream, kind, topic, topic_id, datetime.now(UTC)]],
+                "streams", [[stream, kind, topic, topic_id, created]],
                 column_names=["stream", "kind", "topic", "topic_id", "created_at"],
                 settings={"async_insert": 0},
             )  # fmt: skip

@@ -1,0 +1,101 @@
+"""`meterline rebuild`: an empty ClickHouse filled from the archive."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import orjson
+import typer
+from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+
+from cli.archive import store_of
+from cli.context import CatalogOption, JsonOption, console, settings_with, stderr
+from cli.places import moment
+from dataflows.catalog_watch import store_versions
+from dataflows.kafka_reader import kafka_config
+from dataflows.rebuild import Rebuild
+from metering.errors import DependencyDown, PermanentError
+from metering.settings import Settings
+from rating_engine.price_book.load import load_price_book
+from sinks.archive_reader import ArchiveReader
+from sinks.consumer_group import ConsumerGroup
+from sinks.migrate import migrate
+
+
+def rebuild_command(
+    *,
+    uri: Annotated[
+        str | None,
+        typer.Option("--from", help="Folder or s3://bucket/prefix. Default: METERLINE_ARCHIVE."),
+    ] = None,
+    into: Annotated[
+        str | None,
+        typer.Option(help="Namespace to rebuild into. Default: METERLINE_NAMESPACE."),
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option(help="Leave out what arrived from then on (RFC 3339, or an age).")
+    ] = None,
+    as_json: JsonOption = False,
+    catalog: CatalogOption = None,
+) -> None:
+    """Rebuild raw history, outcomes, totals and charges in an empty database from the archive.
+
+    Every message is counted at its own offset and record time, by the catalog as it is now; the
+    dedup memory of the namespace is emptied first. Workers of it must be stopped; started
+    afterwards, they go on where the archive ends. Interrupted, it goes on when it is repeated.
+
+    Exit codes: 0 done (or done before); 2 the database is not empty, or the archive is broken;
+    75 a server does not answer: repeat the command.
+
+    Example: meterline rebuild --from s3://usage-history/live --into restored
+    """
+    settings = settings_with(catalog)
+    store = store_of(settings, uri)
+    if into is not None:
+        settings = Settings.model_validate({**settings.model_dump(), "namespace": into})
+    _require_no_workers(settings)
+    book = load_price_book(settings.catalog)
+    migrate(settings)
+    store_versions(settings, book)
+    rebuild = Rebuild(
+        settings, book, ArchiveReader(store),
+        until=None if until is None else moment(until, datetime.now(UTC)),
+    )  # fmt: skip
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
+    with Bars(*columns, TimeRemainingColumn(), console=stderr, transient=True) as bars:
+        task = bars.add_task(settings.database, total=1.0)
+        is_new = rebuild.run(lambda share: bars.update(task, completed=share))
+    _report(settings, rebuild, is_new=is_new, as_json=as_json)
+
+
+def _require_no_workers(settings: Settings) -> None:
+    group = ConsumerGroup(
+        kafka_config(settings), group=settings.group_id, topic=settings.events_topic
+    )
+    try:
+        members = group.view().members
+    except DependencyDown as error:
+        stderr.print(f"{error}; make sure that no worker of {settings.group_id} runs")
+        return
+    if members:
+        msg = (
+            f"group {settings.group_id}: expected no workers while its database is rebuilt, got "
+            f"{members}. Stop them, then repeat this; start them again afterwards"
+        )
+        raise PermanentError(msg)
+
+
+def _report(settings: Settings, rebuild: Rebuild, *, is_new: bool, as_json: bool) -> None:
+    counts = rebuild.counts
+    names = ("accepted", "duplicates", "conflicts", "rejected", "suppressed", "absorbed")
+    found: dict[str, Any] = {name: getattr(counts, name) for name in names}
+    if as_json:
+        text = orjson.dumps({"database": settings.database, "done_before": not is_new, **found})
+        console.print_json(text.decode())
+        return
+    if not is_new:
+        console.print(f"{settings.database} was rebuilt before; nothing was done")
+        return
+    told = ", ".join(f"{count} {name}" for name, count in found.items() if count)
+    console.print(f"{settings.database} is rebuilt: {told or 'all was durable'}")
+    console.print("next: `meterline verify`, then start the workers")
