@@ -7,11 +7,12 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from harness import Deployment
+from worker_process import WorkerProcess, wait_for
 
 from loadtest.clickhouse import ClickHouse, database_of
 
@@ -62,6 +63,21 @@ _OWNED = (
 )
 
 
+class ArchiverProcess(WorkerProcess):
+    """`meterline archive run` as a process of its own."""
+
+    def __init__(
+        self, log: Path, environment: Mapping[str, str], *, arguments: Sequence[str]
+    ) -> None:
+        self.log = log
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, str(_HURT), "archive", "run", *arguments], env=dict(environment),
+                stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )  # fmt: skip
+
+
 class Archived:
     """The archive of one deployment, at `uri`."""
 
@@ -76,6 +92,7 @@ class Archived:
             **(environment or {}),
         }  # fmt: skip
         self.restored: list[str] = []
+        self._processes: list[ArchiverProcess] = []
 
     def run(self, *arguments: str, hurt: str = "") -> subprocess.CompletedProcess[str]:
         """Run `meterline` with a fault planted, to its end."""
@@ -94,6 +111,24 @@ class Archived:
         """Run a command that has to kill itself."""
         done = self.run(*arguments, hurt=hurt)
         assert done.returncode == -signal.SIGKILL, f"{done.returncode}: {done.stderr}"
+
+    def start(self, *arguments: str) -> ArchiverProcess:
+        """`meterline archive run` beside the test; ended at its end if it still runs."""
+        log = self.deployment.folder / f"archiver-{len(self._processes) + 1}.log"
+        self._processes.append(ArchiverProcess(log, self.environment, arguments=arguments))
+        return self._processes[-1]
+
+    @property
+    def ends(self) -> dict[int, int]:
+        """Where the archive of each partition of the events topic ends."""
+        topic = self.deployment.topic
+        rows = self.ask("archive", "list")
+        return {row["partition"]: row["next_offset"] for row in rows if row["topic"] == topic}
+
+    def wait_archived(self) -> None:
+        """Wait until all that the events topic holds is archived."""
+        ends = self.deployment.group.ends()
+        wait_for("the log to be archived", lambda: self.ends == ends)
 
     def archive(self) -> list[dict[str, Any]]:
         """Archive what the log holds; the files that were written."""
@@ -145,7 +180,10 @@ class Archived:
         assert json.loads(done.stdout)["holds"], done.stdout[:4000]
 
     def close(self) -> None:
-        """Drop what was rebuilt."""
+        """End what still runs; drop what was rebuilt."""
+        for process in self._processes:
+            if process.is_running:
+                process.kill()
         for namespace in set(self.restored):
             self.deployment.query(f"DROP DATABASE IF EXISTS {database_of(namespace)}")
 

@@ -13,7 +13,7 @@ from harness import Deploy
 @pytest.fixture
 def counted(deploy: Deploy, tmp_path: Path) -> Iterator[Archived]:
     """A seeded load that one worker counted and ended; nothing is archived yet."""
-    deployment = deploy(events=6_000, customers=120)
+    deployment = deploy(events=4_000, customers=80)
     deployment.produce()
     worker = deployment.start_worker()
     deployment.assert_exact()
@@ -31,23 +31,22 @@ def test_what_is_rebuilt_from_the_archive_is_what_was_there(counted: Archived) -
 
     namespace = counted.into(1)
     done = counted.rebuild(namespace)
-    assert done["accepted"] > 4_000
+    assert done["accepted"] > 2_000
     counted.assert_equal(namespace)
     counted.assert_verified(namespace)
     assert counted.rebuild(namespace)["done_before"]
     counted.assert_equal(namespace)
 
 
-@pytest.mark.parametrize("step", [1, 2, 3])
-def test_an_archiver_killed_before_any_step_archives_everything_once(
-    counted: Archived, step: int
+def test_an_archiver_killed_before_every_step_archives_everything_once(
+    counted: Archived,
 ) -> None:
-    counted.killed("archive", "run", "--once", hurt=f"archive:{step}:3")
+    for death in ("1:2", "2:1", "3:2", "2:2"):
+        counted.killed("archive", "run", "--once", hurt=f"archive:{death}")
     assert counted.findings() == []
-    counted.killed("archive", "run", "--once", hurt=f"archive:{step}:2")
     counted.archive()
     assert counted.findings() == []
-    assert _archived(counted) == counted.deployment.group.ends()
+    assert counted.ends == counted.deployment.group.ends()
 
 
 def test_a_rebuild_killed_at_every_write_comes_to_the_same(counted: Archived) -> None:
@@ -61,12 +60,6 @@ def test_a_rebuild_killed_at_every_write_comes_to_the_same(counted: Archived) ->
     counted.assert_verified(namespace)
 
 
-def _archived(counted: Archived) -> dict[int, int]:
-    rows = counted.ask("archive", "list")
-    topic = counted.deployment.topic
-    return {row["partition"]: row["next_offset"] for row in rows if row["topic"] == topic}
-
-
 def test_a_database_that_is_not_empty_is_not_rebuilt_into(counted: Archived) -> None:
     counted.archive()
     before = counted.rows("SELECT count() FROM {db}.usage_totals")
@@ -75,7 +68,7 @@ def test_a_database_that_is_not_empty_is_not_rebuilt_into(counted: Archived) -> 
     assert "expected an empty one" in done.stderr
     assert counted.rows("SELECT count() FROM {db}.usage_totals") == before
     namespace = counted.into(1)
-    assert counted.run("rebuild", "--into", namespace, "--until", "2020-01-01T00:00:00Z")
+    assert counted.rebuild(namespace, "--until", "2020-01-01T00:00:00Z")["accepted"] == 0
     other = counted.run("rebuild", "--into", namespace)
     assert other.returncode == 2
     assert "expected to go on rebuilding" in other.stderr
