@@ -126,6 +126,7 @@ class Archiver:
         except MeterlineError as error:
             log.warning("observing: %s", error)
             return
+        self._metrics.lag.clear()  # what is somebody else's now is not ours to show
         for place, archived in buffer.archived.items():
             lag = max(ends.get(place, archived) - archived, 0)
             self._metrics.lag.labels(*place).set(lag)

@@ -6,11 +6,13 @@ from datetime import UTC, datetime, timedelta
 from clickhouse_connect.driver.client import Client
 
 from metering.batch import Source
-from metering.errors import TopicUnfit
+from metering.errors import PermanentError, TopicUnfit
 from sinks.clickhouse import clickhouse_errors
 
 #: Topic ids are base64 for URLs or not; a stream name is a word.
 _PLAIN = str.maketrans("/+", "_-")
+#: Not a log: the mark of a rebuild, of the kind `rebuild` and at its end `rebuilt`.
+REBUILD = "rebuild"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +51,17 @@ class Progress:
     def live_stream(self, topic: str, topic_id: str, *, accepted: str | None = None) -> str:
         """Name of the stream that a topic is; registers it when it is first seen.
 
-        Raises `TopicUnfit` when the topic was created again, unless its new id is `accepted`.
+        Raises `TopicUnfit` when the topic was created again, unless its new id is `accepted`, and
+        `PermanentError` while the database is being rebuilt.
         """
+        mark = self.stream(REBUILD)
+        if mark is not None and mark.kind == "rebuild":
+            msg = (
+                f"expected a whole database, got one that is being rebuilt from {mark.topic}: "
+                "totals would miss what comes before. Let `meterline rebuild` finish (repeat it if "
+                "it was interrupted), then start the workers"
+            )
+            raise PermanentError(msg)
         with clickhouse_errors("reading which topic was read before"):
             rows = self._client.query(
                 "SELECT stream, topic_id FROM streams FINAL WHERE kind = 'live' AND "

@@ -7,9 +7,8 @@ from clickhouse_connect.driver.client import Client
 
 from metering.errors import PermanentError
 from sinks.clickhouse import clickhouse_errors
-from sinks.progress import Progress
+from sinks.progress import REBUILD, Progress
 
-MARK = "rebuild"
 #: What a rebuild writes; all else (prices, invoices, the audit log) may be there before.
 _TABLES = (
     "usage_events", "usage_totals", "duplicate_events", "rejected_events", "suppressed_events",
@@ -26,7 +25,7 @@ class RebuildState:
         self._progress = Progress(client)
         self._uri = uri
         self._until = until
-        self._mark = self._progress.stream(MARK)
+        self._mark = self._progress.stream(REBUILD)
 
     @property
     def is_finished(self) -> bool:
@@ -60,11 +59,11 @@ class RebuildState:
 
     def start(self) -> None:
         """From now on the database is this rebuild's."""
-        self._progress.register(MARK, "rebuild", topic=self._uri, topic_id=self._until)
+        self._progress.register(REBUILD, "rebuild", topic=self._uri, topic_id=self._until)
 
     def finish(self) -> None:
         """Everything is durable."""
-        self._progress.register(MARK, "rebuilt", topic=self._uri, topic_id=self._until)
+        self._progress.register(REBUILD, "rebuilt", topic=self._uri, topic_id=self._until)
 
     def _rows(self) -> list[tuple[str, int]]:
         sql = " UNION ALL ".join(f"SELECT '{name}', count() FROM {name}" for name in _TABLES)

@@ -94,11 +94,14 @@ class Archived:
         self.restored: list[str] = []
         self._processes: list[ArchiverProcess] = []
 
-    def run(self, *arguments: str, hurt: str = "") -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *arguments: str, hurt: str = "", namespace: str = ""
+    ) -> subprocess.CompletedProcess[str]:  # fmt: skip
         """Run `meterline` with a fault planted, to its end."""
+        own = {"METERLINE_NAMESPACE": namespace} if namespace else {}
         return subprocess.run(
             [sys.executable, str(_HURT), *arguments], capture_output=True, text=True, check=False,
-            env={**self.environment, "FAULT_KILL": hurt}, timeout=_PATIENCE_S,
+            env={**self.environment, "FAULT_KILL": hurt, **own}, timeout=_PATIENCE_S,
         )  # fmt: skip
 
     def ask(self, *arguments: str, code: int = 0) -> Any:
@@ -173,10 +176,7 @@ class Archived:
 
     def assert_verified(self, namespace: str) -> None:
         """`meterline verify` holds of a rebuilt database."""
-        done = subprocess.run(
-            [sys.executable, str(_HURT), "verify", "--json"], capture_output=True, text=True,
-            env={**self.environment, "METERLINE_NAMESPACE": namespace}, check=False,
-        )  # fmt: skip
+        done = self.run("verify", "--json", namespace=namespace)
         assert json.loads(done.stdout)["holds"], done.stdout[:4000]
 
     def close(self) -> None:

@@ -9,6 +9,10 @@ import pytest
 from archived import Archived
 from harness import Deploy
 
+from metering.errors import PermanentError
+from sinks.clickhouse import connect_clickhouse
+from sinks.progress import Progress
+
 
 @pytest.fixture
 def counted(deploy: Deploy, tmp_path: Path) -> Iterator[Archived]:
@@ -55,6 +59,12 @@ def test_a_rebuild_killed_at_every_write_comes_to_the_same(counted: Archived) ->
     deaths = ("mark:1", "1:1", "2:1", "1:2", "3:1", "2:2", "4:1", "3:2", "mark:1")
     for death in deaths:
         counted.killed("rebuild", "--into", namespace, hurt=f"rebuild:{death}")
+        if death == "1:2":
+            settings = counted.deployment.settings.model_copy(update={"namespace": namespace})
+            client = connect_clickhouse(settings)
+            with pytest.raises(PermanentError, match="being rebuilt"):
+                Progress(client).live_stream(settings.events_topic, "any")
+            client.close()
     counted.rebuild(namespace)
     counted.assert_equal(namespace)
     counted.assert_verified(namespace)
