@@ -48,6 +48,8 @@ class Archiver:
         self._metrics = ArchiveMetrics(health.metrics.registry)
         self._stop = threading.Event()
         self._written: list[ArchiveEntry] | None = None
+        #: Writing failed, and nothing has shown yet that it works again.
+        self._is_doubted = False
 
     def stop(self) -> None:
         """Write what was read, and return."""
@@ -81,6 +83,7 @@ class Archiver:
         settings = self._settings
         topics = [settings.events_topic, settings.rejected_topic]
         ids = topic_ids(settings, topics)
+        self._store.names("")  # is it there at all?
         buffer = ArchiveBuffer(
             file_bytes_max=settings.archive_file_bytes_max,
             bytes_max=settings.archive_waiting_bytes_max,
@@ -93,7 +96,8 @@ class Archiver:
             gaps=self._gaps, joins=joins,
         )  # fmt: skip
         try:
-            self._flow()
+            if not self._is_doubted:
+                self._trust()
             read(source, buffer)
             buffer.drain()
         finally:
@@ -102,8 +106,12 @@ class Archiver:
     def _follow(self, source: ArchiveSource, buffer: ArchiveBuffer) -> None:
         observed_s = 0.0
         while not self._stop.is_set():
-            source.poll(_POLL_S)
+            is_idle = not source.poll(_POLL_S)
             buffer.poll()
+            if self._is_doubted:
+                buffer.drain()  # sooner than its time: does it work again?
+                if is_idle and source.partitions:
+                    self._trust()
             self._health.beat(source.partitions)
             self._health.kafka_answers = source.is_answering
             self._metrics.waiting_bytes.set(buffer.bytes)
@@ -143,10 +151,13 @@ class Archiver:
         self._metrics.rows.labels(topic).inc(entry.rows)
         self._metrics.bytes.labels(topic).inc(entry.size_bytes)
         self._metrics.write_seconds.observe(seconds)
+        if self._is_doubted:
+            self._trust()
         if self._written is not None:
             self._written.append(entry)
 
-    def _flow(self) -> None:
+    def _trust(self) -> None:
+        self._is_doubted = False
         self._health.waiting_for, self._health.is_flowing = "", True
         for name in _DEPENDENCIES:
             self._health.metrics.dependency_up.labels(name).set(1)
@@ -155,3 +166,4 @@ class Archiver:
         server = str(getattr(error, "server", ""))
         if server in _DEPENDENCIES:
             self._health.metrics.dependency_up.labels(server).set(0)
+        self._is_doubted = self._is_doubted or server == "archive"

@@ -87,16 +87,18 @@ class Rebuild:
             cursors = [self._cursor(replay, entries) for entries in logs]
             total = sum(entry.next_offset - entry.first_offset for log in logs for entry in log)
             generation = 0
-            for batch in in_order(
+            for piece in in_order(
                 cursors, replay.decode, size=self._settings.batch_events_max,
                 before=lambda cursor: _record_loss(replay, cursor),
             ):  # fmt: skip
-                latest = self._generation(batch)
+                latest = max(map(self._generation, piece.batches))
                 if latest > generation:
                     # Years go by in minutes: nothing may be in flight that is two generations old.
                     replay.settle()
                     generation = latest
-                replay.count(batch)
+                replay.claim_first(piece.firsts)
+                for batch in piece.batches:
+                    replay.count(batch)
                 say(sum(cursor.done for cursor in cursors) / total)
             replay.settle()
         finally:

@@ -1,5 +1,6 @@
 """Reads one archived log in order, a little ahead of what is counted."""
 
+from bisect import bisect_left
 from collections.abc import Iterator
 from itertools import accumulate
 from typing import NamedTuple
@@ -63,6 +64,10 @@ class LogCursor:
                 self.has_more = False
             else:
                 self._add(piece)
+
+    def count_before(self, time_ms: int) -> int:
+        """How many of the records at hand stand before a moment."""
+        return bisect_left(self.keys, time_ms, key=lambda key: key.time_ms)
 
     def take(self, count: int) -> RawBatch:
         """The first `count` records as a batch that begins at `position`."""

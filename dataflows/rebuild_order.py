@@ -2,27 +2,35 @@
 
 A batch is of one partition, and batches are counted one after the other. Which one comes first
 matters only where an identity stands in two of them: its first copy by (record time, partition,
-stream, offset) has to be claimed before any other. So all logs go on together, slice of time by
-slice of time, and a slice is cut right before the second copy where it would be counted too soon.
+stream, offset, index) has to claim it. So all logs go on together, slice of time by slice of time,
+and these first copies claim before any batch of their slice does: for themselves, so that they are
+counted as their own when their batch comes.
 """
 
-from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
-from itertools import groupby
-from operator import itemgetter
+from dataclasses import dataclass
 
 import numpy as np
 
 from dataflows.rebuild_cursor import Key, LogCursor
 from metering.batch import EventBatch, RawBatch
+from metering.claims import Claims
 
 Decode = Callable[[RawBatch], EventBatch]
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """Batches of distinct logs, and the claims that have to be made before all of theirs."""
+
+    batches: list[EventBatch]
+    firsts: list[Claims]
 
 
 def in_order(
     cursors: Sequence[LogCursor], decode: Decode, *, size: int,
     before: Callable[[LogCursor], None] = lambda _cursor: None,
-) -> Iterator[EventBatch]:  # fmt: skip
+) -> Iterator[Slice]:  # fmt: skip
     """Every batch of every log, decoded, each of about `size` messages at most.
 
     `before` is called before the batches of a log in a slice are taken.
@@ -33,77 +41,58 @@ def in_order(
         ready = [cursor for cursor in cursors if len(cursor)]
         if not ready:
             return
-        counts = _slice(ready)
         parts: list[tuple[list[Key], EventBatch]] = []
-        for cursor, count in zip(ready, counts, strict=True):
+        for cursor, count in zip(ready, _counts(ready), strict=True):
             if count:
                 before(cursor)
                 keys = cursor.keys[:count]
                 parts.append((keys, decode(cursor.take(count))))
-        yield from _cut(parts, decode)
+        yield Slice([batch for _, batch in parts], _firsts(parts))
 
 
-def _slice(ready: Sequence[LogCursor]) -> list[int]:
+def _counts(ready: Sequence[LogCursor]) -> list[int]:
     """How many records of each come before all that is not at hand yet."""
     unknown = [cursor.keys[-1].time_ms for cursor in ready if cursor.has_more]
     if not unknown:
         return [len(cursor) for cursor in ready]
     border = min(unknown)
-    counts = [bisect_left(cursor.keys, (border,)) for cursor in ready]
+    counts = [cursor.count_before(border) for cursor in ready]
     if any(counts):
         return counts
     # A whole piece within one millisecond: it goes on, in the order of partitions.
-    return [bisect_left(cursor.keys, (border + 1,)) for cursor in ready]
+    return [cursor.count_before(border + 1) for cursor in ready]
 
 
-def _cut(parts: list[tuple[list[Key], EventBatch]], decode: Decode) -> Iterator[EventBatch]:
-    borders = _borders(parts)
-    if not borders:
-        yield from (batch for _, batch in parts)
-        return
-    starts = [0] * len(parts)
-    for border in [*borders, None]:
-        for number, (keys, batch) in enumerate(parts):
-            stop = len(keys) if border is None else bisect_left(keys, border)
-            if stop > starts[number]:
-                assert batch.raw is not None, "it was decoded here"
-                yield decode(_piece(batch.raw, starts[number], stop=stop))
-                starts[number] = stop
-
-
-def _borders(parts: list[tuple[list[Key], EventBatch]]) -> list[Key]:
-    """Where to cut: right before a record with an identity that another log has in this slice."""
+def _firsts(parts: list[tuple[list[Key], EventBatch]]) -> list[Claims]:
+    """For each log, the first copies of identities that another log has in this slice as well."""
     if len(parts) < 2:  # noqa: PLR2004 - one log repeats itself in order
         return []
     words = np.concatenate([batch.identities[:, 0] for _, batch in parts])
-    logs = np.repeat(np.arange(len(parts)), [len(batch) for _, batch in parts])
-    _, number, counts = np.unique(words, return_inverse=True, return_counts=True)
-    at = np.flatnonzero(counts[number] > 1)
-    if not len(at):
-        return []
-    firsts = np.concatenate([[0], np.cumsum([len(batch) for _, batch in parts])])
-    found: list[tuple[Key, int, int]] = []
-    for i in at.tolist():
-        log = int(logs[i])
-        keys, batch = parts[log]
-        offset = int(batch.offsets[i - firsts[log]])
+    _, numbers, counts = np.unique(words, return_inverse=True, return_counts=True)
+    first: dict[int, tuple[Key, int, int, int]] = {}
+    logs: dict[int, set[int]] = {}
+    begin = 0
+    for log, (keys, batch) in enumerate(parts):
+        mine = numbers[begin : begin + len(batch)]
+        begin += len(batch)
+        at = np.flatnonzero(counts[mine] > 1)
         assert batch.raw is not None, "it was decoded here"
-        found.append((keys[bisect_left(batch.raw.offsets, offset)], log, int(number[i])))
-    borders: list[Key] = []
-    seen: dict[int, int] = {}
-    # A message goes as a whole: all of its identities are looked at before any is remembered.
-    for (key, log), group in groupby(sorted(found), key=itemgetter(0, 1)):
-        identities = [identity for _, _, identity in group]
-        if any(seen.get(identity, log) != log for identity in identities):
-            borders.append(key)
-            seen = {}
-        seen.update(dict.fromkeys(identities, log))
-    return borders
+        places = np.searchsorted(np.array(batch.raw.offsets), batch.offsets[at])
+        for position, place, identity in zip(
+            at.tolist(), places.tolist(), mine[at].tolist(), strict=True
+        ):
+            copy = (keys[place], int(batch.indexes[position]), log, position)
+            first[identity] = min(copy, first.get(identity, copy))
+            logs.setdefault(identity, set()).add(log)
+    chosen: list[list[int]] = [[] for _ in parts]
+    for identity, (_, _, log, position) in first.items():
+        if len(logs[identity]) > 1:
+            chosen[log].append(position)
+    return [_claims(parts[log][1], sorted(at)) for log, at in enumerate(chosen) if at]
 
 
-def _piece(raw: RawBatch, start: int, *, stop: int) -> RawBatch:
-    first = raw.first_offset if start == 0 else raw.offsets[start - 1] + 1
-    return RawBatch(
-        raw.source, raw.offsets[start:stop], raw.record_times_ms[start:stop],
-        raw.values[start:stop], first, raw.offsets[stop - 1] + 1,
+def _claims(batch: EventBatch, at: list[int]) -> Claims:
+    return Claims(
+        batch.source, batch.identities[at], batch.offsets[at], batch.indexes[at],
+        batch.digests[at], int(batch.record_ms.max()),
     )  # fmt: skip

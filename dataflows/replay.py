@@ -7,6 +7,7 @@ holds, and whoever replays reads rejections in the summary and in `rejected_even
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, fields
 
 from dataflows.accounting import Accountant
@@ -19,6 +20,7 @@ from dataflows.outcome import Outcome
 from dataflows.watermark import Watermarks
 from dataflows.worker import now_ms
 from metering.batch import EventBatch, RawBatch, Source, Tick
+from metering.claims import Claims, CoverageMoved
 from metering.decode import Decoder
 from metering.identity import identity_seed
 from metering.rejection import Rejection
@@ -112,6 +114,11 @@ class Replay:
         batch.raw = raw
         return batch
 
+    def claim_first(self, firsts: list[Claims]) -> None:
+        """Let some events of the batches that come next claim before all others of them."""
+        if firsts:
+            self._claims.ask_first(lambda: self._claim(firsts))
+
     def count(self, batch: EventBatch) -> None:
         """All other steps. The batches of a partition come in the order of its offsets."""
         self._accountant.step(self._claims.step(self._ledger.load(batch)))
@@ -128,6 +135,15 @@ class Replay:
         self._memory.close()
         for client in self._clients:
             client.close()
+
+    def _claim(self, firsts: list[Claims]) -> None:
+        for claims in firsts:
+            self._memory.oldest_covered_ms(claims.record_ms)  # moves on to its generation
+            is_claimed = False
+            while not is_claimed:
+                with suppress(CoverageMoved):
+                    self._memory.claim(claims)
+                    is_claimed = True
 
     def _is_current(self, source: Source) -> bool:
         return source in self._sources

@@ -64,6 +64,10 @@ def _cursors(store: FolderStore, until_ms: int | None = None) -> list[LogCursor]
     ]
 
 
+def _batches(cursors: list[LogCursor], *, size: int) -> list[EventBatch]:
+    return [batch for piece in in_order(cursors, _decode, size=size) for batch in piece.batches]
+
+
 def _keys(logs: dict[int, Records]) -> dict[tuple[int, int], Key]:
     found = {}
     for partition, records in logs.items():
@@ -84,16 +88,21 @@ def test_the_first_copy_to_arrive_is_counted_first(tmp_path: Path, seed: int) ->
     least: dict[bytes, Key] = {}
     reached: dict[int, int] = {}
     seen: dict[int, list[int]] = {partition: [] for partition in logs}
-    for batch in in_order(_cursors(store), _decode, size=random.choice((1, 8, 1000))):
-        assert batch.raw is not None
-        partition = batch.source.partition
-        assert batch.first_offset == reached.get(partition, batch.first_offset)
-        reached[partition] = batch.next_offset
-        seen[partition] += batch.raw.offsets
-        for words, offset in zip(batch.identities, batch.offsets.tolist(), strict=True):
-            key = keys[partition, offset]
-            first.setdefault(words.tobytes(), key)
-            least[words.tobytes()] = min(key, least.get(words.tobytes(), key))
+    size = random.choice((1, 8, 1000))
+    for piece in in_order(_cursors(store), _decode, size=size):
+        for claims in piece.firsts:
+            for words, offset in zip(claims.identities, claims.offsets.tolist(), strict=True):
+                first.setdefault(words.tobytes(), keys[claims.source.partition, offset])
+        for batch in piece.batches:
+            assert batch.raw is not None
+            partition = batch.source.partition
+            assert batch.first_offset == reached.get(partition, batch.first_offset)
+            reached[partition] = batch.next_offset
+            seen[partition] += batch.raw.offsets
+            for words, offset in zip(batch.identities, batch.offsets.tolist(), strict=True):
+                key = keys[partition, offset]
+                first.setdefault(words.tobytes(), key)
+                least[words.tobytes()] = min(key, least.get(words.tobytes(), key))
     assert seen == {partition: records.offsets for partition, records in logs.items()}
     assert first == least
 
@@ -107,7 +116,7 @@ def test_what_arrived_after_the_named_moment_is_left_out(tmp_path: Path) -> None
         for (partition, _), key in _keys(logs).items()
         if key.time_ms < until
     }
-    batches = list(in_order(_cursors(store, until), _decode, size=10))
+    batches = _batches(_cursors(store, until), size=10)
     got = {(b.source.partition, offset) for b in batches if b.raw for offset in b.raw.offsets}
     assert expected
     assert got == expected
@@ -130,5 +139,5 @@ def test_a_rebuild_that_goes_on_begins_behind_what_is_durable(tmp_path: Path) ->
         start=13,
         until_ms=None,
     )
-    batches = list(in_order([cursor], _decode, size=100))
+    batches = _batches([cursor], size=100)
     assert [(b.first_offset, b.next_offset) for b in batches] == [(13, 30)]
