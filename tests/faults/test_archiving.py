@@ -67,8 +67,6 @@ def test_archivers_that_are_killed_lose_and_double_nothing(archived: Archived) -
     deployment.assert_exact()
     namespace = archived.into(1)
     archived.archive()
-    # Generations of the dedup memory go by while it is rebuilt, as they do for years of history.
-    archived.environment["METERLINE_DEDUP_WINDOW"] = "PT1S"
     archived.rebuild(namespace)
     archived.assert_equal(namespace)
 
