@@ -18,7 +18,6 @@ from datetime import datetime, timedelta
 from dataflows.rebuild_cursor import LogCursor
 from dataflows.rebuild_order import in_order
 from dataflows.replay import Counts, Replay
-from metering.batch import EventBatch
 from metering.errors import PermanentError
 from metering.settings import Settings
 from rating_engine.price_book.book import PriceBook
@@ -46,7 +45,6 @@ class Rebuild:
         self._until_ms = None if until is None else int(until.timestamp() * 1000)
         self._until = "" if until is None else until.isoformat()
         self._before_step = before_step
-        self._window_ms = settings.dedup_window // timedelta(milliseconds=1)
         self.counts = Counts()
 
     def run(self, say: Say = lambda _share: None) -> bool:
@@ -86,16 +84,15 @@ class Rebuild:
         try:
             cursors = [self._cursor(replay, entries) for entries in logs]
             total = sum(entry.next_offset - entry.first_offset for log in logs for entry in log)
-            generation = 0
+            generation_ms = -1
             for piece in in_order(
                 cursors, replay.decode, size=self._settings.batch_events_max,
+                window_ms=self._settings.dedup_window // timedelta(milliseconds=1),
                 before=lambda cursor: _record_loss(replay, cursor),
             ):  # fmt: skip
-                latest = max(map(self._generation, piece.batches))
-                if latest > generation:
-                    # Years go by in minutes: nothing may be in flight that is two generations old.
-                    replay.settle()
-                    generation = latest
+                if piece.began_ms > generation_ms:
+                    replay.begin_generation(piece.began_ms)
+                    generation_ms = piece.began_ms
                 replay.claim_first(piece.firsts)
                 for batch in piece.batches:
                     replay.count(batch)
@@ -110,10 +107,6 @@ class Rebuild:
         source = replay.begin(log.stream, log.partition)
         start = replay.next_offset(source) or 0
         return LogCursor(self._reader, entries, source=source, start=start, until_ms=self._until_ms)
-
-    def _generation(self, batch: EventBatch) -> int:
-        assert batch.raw is not None, "it was decoded here"
-        return max(batch.raw.record_times_ms) // self._window_ms
 
 
 def _record_loss(replay: Replay, cursor: LogCursor) -> None:

@@ -6,9 +6,12 @@ No offset is committed and nothing is sent to the rejected topic: where to resum
 holds, and whoever replays reads rejections in the summary and in `rejected_events`.
 """
 
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
 
 from dataflows.accounting import Accountant
 from dataflows.catalog_watch import rating_of
@@ -20,7 +23,6 @@ from dataflows.outcome import Outcome
 from dataflows.watermark import Watermarks
 from dataflows.worker import now_ms
 from metering.batch import EventBatch, RawBatch, Source, Tick
-from metering.claims import Claims, CoverageMoved
 from metering.decode import Decoder
 from metering.identity import identity_seed
 from metering.rejection import Rejection
@@ -73,12 +75,12 @@ class Replay:
             rating=rating_of(book),
         )  # fmt: skip
         seed = identity_seed(settings.identity_key.get_secret_value())
-        dedup = Deduplicator(
+        self._dedup = Deduplicator(
             catalog, self._memory, ClickHouseHistory(looks), seed,
             future_tolerance=settings.future_tolerance,
         )  # fmt: skip
         self._claims = ClaimQueue(
-            dedup, self._is_current, in_flight_max=settings.claims_in_flight_max
+            self._dedup, self._is_current, in_flight_max=settings.claims_in_flight_max
         )
         sink = UsageSink(
             writes, self._memory, _NoCommit(), _NoTopic(), still_ours=self._is_current,
@@ -114,10 +116,23 @@ class Replay:
         batch.raw = raw
         return batch
 
-    def claim_first(self, firsts: list[Claims]) -> None:
-        """Let some events of the batches that come next claim before all others of them."""
-        if firsts:
-            self._claims.ask_first(lambda: self._claim(firsts))
+    def claim_first(self, firsts: Sequence[tuple[EventBatch, NDArray[np.int64]]]) -> None:
+        """Let some events of the batches that come next claim before all others of them.
+
+        Each is a batch and ascending positions in it.
+        """
+        for batch, positions in firsts:
+            self._claims.ask_first(partial(self._dedup.claim, batch, positions))
+
+    def begin_generation(self, record_ms: int) -> None:
+        """Settle, then move the dedup memory on to the generation of a record time.
+
+        Years go by in minutes: what is older than two generations is in raw history when it is
+        forgotten, and leaves Redis.
+        """
+        self.settle()
+        self._memory.oldest_covered_ms(record_ms)
+        self._memory.forget_expired()
 
     def count(self, batch: EventBatch) -> None:
         """All other steps. The batches of a partition come in the order of its offsets."""
@@ -135,15 +150,6 @@ class Replay:
         self._memory.close()
         for client in self._clients:
             client.close()
-
-    def _claim(self, firsts: list[Claims]) -> None:
-        for claims in firsts:
-            self._memory.oldest_covered_ms(claims.record_ms)  # moves on to its generation
-            is_claimed = False
-            while not is_claimed:
-                with suppress(CoverageMoved):
-                    self._memory.claim(claims)
-                    is_claimed = True
 
     def _is_current(self, source: Source) -> bool:
         return source in self._sources

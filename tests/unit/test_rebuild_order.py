@@ -19,6 +19,7 @@ from sinks.archive_store import FolderStore
 from sinks.archive_writer import LogWriter
 
 _STREAM = "usage.events:abc"
+_LONG_MS = 32 * 86_400_000
 
 
 def _decode(raw: RawBatch) -> EventBatch:
@@ -65,7 +66,8 @@ def _cursors(store: FolderStore, until_ms: int | None = None) -> list[LogCursor]
 
 
 def _batches(cursors: list[LogCursor], *, size: int) -> list[EventBatch]:
-    return [batch for piece in in_order(cursors, _decode, size=size) for batch in piece.batches]
+    pieces = in_order(cursors, _decode, size=size, window_ms=_LONG_MS)
+    return [batch for piece in pieces for batch in piece.batches]
 
 
 def _keys(logs: dict[int, Records]) -> dict[tuple[int, int], Key]:
@@ -88,16 +90,20 @@ def test_the_first_copy_to_arrive_is_counted_first(tmp_path: Path, seed: int) ->
     least: dict[bytes, Key] = {}
     reached: dict[int, int] = {}
     seen: dict[int, list[int]] = {partition: [] for partition in logs}
-    size = random.choice((1, 8, 1000))
-    for piece in in_order(_cursors(store), _decode, size=size):
-        for claims in piece.firsts:
-            for words, offset in zip(claims.identities, claims.offsets.tolist(), strict=True):
-                first.setdefault(words.tobytes(), keys[claims.source.partition, offset])
+    size, window_ms = random.choice((1, 8, 1000)), random.choice((1, 5, 40, _LONG_MS))
+    for piece in in_order(_cursors(store), _decode, size=size, window_ms=window_ms):
+        for chosen, at in piece.firsts:
+            for words, offset in zip(
+                chosen.identities[at], chosen.offsets[at].tolist(), strict=True
+            ):
+                first.setdefault(words.tobytes(), keys[chosen.source.partition, offset])
         for batch in piece.batches:
             assert batch.raw is not None
             partition = batch.source.partition
             assert batch.first_offset == reached.get(partition, batch.first_offset)
             reached[partition] = batch.next_offset
+            times = [keys[partition, offset].time_ms for offset in batch.raw.offsets]
+            assert {time_ms // window_ms * window_ms for time_ms in times} == {piece.began_ms}
             seen[partition] += batch.raw.offsets
             for words, offset in zip(batch.identities, batch.offsets.tolist(), strict=True):
                 key = keys[partition, offset]
