@@ -1,5 +1,6 @@
 """`meterline rebuild`: an empty ClickHouse filled from the archive."""
 
+import time
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -15,6 +16,8 @@ from dataflows.archive_source import log_ranges
 from dataflows.catalog_watch import store_versions
 from dataflows.kafka_reader import kafka_config
 from dataflows.rebuild import Rebuild
+from dataflows.replay import Counts
+from dataflows.runner import tune_memory
 from metering.errors import DependencyDown, PermanentError
 from metering.settings import Settings
 from rating_engine.price_book.load import load_price_book
@@ -62,11 +65,14 @@ def rebuild_command(
         settings, book, ArchiveReader(store),
         until=None if until is None else moment(until, datetime.now(UTC)),
     )  # fmt: skip
+    tune_memory()
+    began = time.monotonic()
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
     with Bars(*columns, TimeRemainingColumn(), console=stderr, transient=True) as bars:
         task = bars.add_task(settings.database, total=1.0)
         is_new = rebuild.run(lambda share: bars.update(task, completed=share))
-    _report(settings, rebuild, is_new=is_new, as_json=as_json)
+    took_s = time.monotonic() - began
+    _report(settings, rebuild.counts, took_s=took_s if is_new else None, as_json=as_json)
 
 
 def _require_no_workers(settings: Settings) -> None:
@@ -86,17 +92,20 @@ def _require_no_workers(settings: Settings) -> None:
         raise PermanentError(msg)
 
 
-def _report(settings: Settings, rebuild: Rebuild, *, is_new: bool, as_json: bool) -> None:
-    counts = rebuild.counts
+def _report(settings: Settings, counts: Counts, *, took_s: float | None, as_json: bool) -> None:
+    """`took_s` is None where it was done before."""
     names = ("accepted", "duplicates", "conflicts", "rejected", "suppressed", "absorbed")
     found: dict[str, Any] = {name: getattr(counts, name) for name in names}
     if as_json:
-        text = orjson.dumps({"database": settings.database, "done_before": not is_new, **found})
+        took = {"done_before": took_s is None, "seconds": round(took_s or 0, 3)}
+        text = orjson.dumps({"database": settings.database, **took, **found})
         console.print_json(text.decode())
         return
-    if not is_new:
+    if took_s is None:
         console.print(f"{settings.database} was rebuilt before; nothing was done")
         return
     told = ", ".join(f"{count} {name}" for name, count in found.items() if count)
     console.print(f"{settings.database} is rebuilt: {told or 'all was durable'}")
+    events = sum(found.values())
+    console.print(f"{events} events in {took_s:.1f} s: {events / max(took_s, 0.001):.0f} a second")
     console.print("next: `meterline verify`, then start the workers")

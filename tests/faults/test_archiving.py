@@ -20,7 +20,7 @@ _SOON = {"METERLINE_ARCHIVE_FILE_WAIT": "PT0.5S", "METERLINE_KAFKA_PROPERTIES": 
 @pytest.fixture
 def archived(deploy: Deploy, tmp_path: Path) -> Iterator[Archived]:
     """A deployment whose load is not produced yet, and its archive."""
-    deployment = deploy(events=5_000, customers=100)
+    deployment = deploy(events=4_000, customers=80)
     kafka = json.dumps({"session.timeout.ms": 3000, "heartbeat.interval.ms": 500})
     environment = {**_SOON, "METERLINE_KAFKA_PROPERTIES": kafka}
     found = Archived(deployment, str(tmp_path / "archive"), environment)
@@ -67,8 +67,10 @@ def test_archivers_that_are_killed_lose_and_double_nothing(archived: Archived) -
     deployment.assert_exact()
     namespace = archived.into(1)
     archived.archive()
+    archived.environment["METERLINE_DEDUP_WINDOW"] = "PT1S"  # over several generations
     archived.rebuild(namespace)
     archived.assert_equal(namespace)
+    archived.assert_verified(namespace)
 
 
 def test_while_kafka_or_the_archive_is_away_it_waits_says_so_and_goes_on(
