@@ -34,6 +34,10 @@ _WINDOW = timedelta(hours=1)
 _BEGAN = datetime(2026, 6, 10, tzinfo=UTC)
 _METERS = ("api_requests", "documents_processed", "active_users")
 Event = dict[str, Any]
+_EVENT: Event = {
+    "id": "event-1", "customer_id": "customer-1", "meter": "api_requests", "quantity": 3,
+    "occurred_at": _BEGAN.isoformat(), "dimensions": {"region": "eu", "user_id": "user-1"},
+}  # fmt: skip
 
 
 class _DeathError(Exception):
@@ -186,6 +190,20 @@ def test_every_copy_is_found_however_many_generations_later(
     assert answer(short, "verify")["holds"]
 
 
+def test_a_partition_that_is_mostly_quiet_is_rebuilt_beside_a_busy_one(
+    short: Settings, tmp_path: Path
+) -> None:
+    """What is read at once of both spans hours: nothing that it claims may be forgotten."""
+    history = History()
+    for minute in range(0, 600, 10):
+        at = _BEGAN + timedelta(minutes=minute)
+        event = {**_EVENT, "id": f"event-{minute}", "occurred_at": at.isoformat()}
+        history.add(at, 0 if minute == 0 else 1, event)
+    expected = Expected.of(history)
+    assert _rebuild(short, history.archive(tmp_path, Random(1))) == expected.outcomes
+    _assert_as_expected(short, expected)
+
+
 def test_a_rebuild_that_dies_again_and_again_loses_and_doubles_nothing(
     short: Settings, tmp_path: Path
 ) -> None:
@@ -221,14 +239,10 @@ def test_a_rebuild_that_dies_again_and_again_loses_and_doubles_nothing(
 def test_a_restamped_copy_after_the_window_counts_as_it_does_live_and_is_repaired(
     short: Settings, tmp_path: Path
 ) -> None:
-    event = {
-        "id": "event-1", "customer_id": "customer-1", "meter": "api_requests", "quantity": 3,
-        "occurred_at": _BEGAN.isoformat(), "dimensions": {"region": "eu", "user_id": "user-1"},
-    }  # fmt: skip
     later = _BEGAN + 5 * _WINDOW
     history = History()
-    history.add(_BEGAN, 0, event)
-    history.add(later, 0, {**event, "occurred_at": later.isoformat()})
+    history.add(_BEGAN, 0, _EVENT)
+    history.add(later, 0, {**_EVENT, "occurred_at": later.isoformat()})
     _rebuild(short, history.archive(tmp_path, Random(1)))
     assert rows(short, "SELECT sum(quantity) FROM live_usage") == [(6,)]
     assert rows(short, "SELECT sum(quantity) FROM usage_events FINAL") == [(3,)]
