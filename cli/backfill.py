@@ -9,12 +9,15 @@ from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bars
 
 from cli.context import CatalogOption, JsonOption, console, settings_with, stderr
-from dataflows.backfill import Backfill, Counts, open_rows, register_backfill
+from dataflows.backfill import Backfill, open_rows, register_backfill
+from dataflows.backfill_archive import archive_rows
 from dataflows.backfill_rows import RowFile
 from dataflows.catalog_watch import store_versions
+from dataflows.replay import Counts
 from metering.settings import Settings
 from rating_engine.price_book.book import PriceBook
 from rating_engine.price_book.load import load_price_book
+from sinks.archive_store import open_store
 from sinks.clickhouse import connect_clickhouse
 from sinks.progress import Progress, StreamRecord
 
@@ -38,6 +41,8 @@ def backfill_command(
     duplicate here. Harmless to repeat: interrupted, it goes on where it is durable; finished, it
     changes nothing. Rows that cannot be counted become rejections (`meterline rejects list`).
 
+    With METERLINE_ARCHIVE the rows are archived before they are counted.
+
     CSV and Parquet have the columns id, customer_id, subject, meter, quantity, occurred_at,
     source, batch_id, schema_version, and dimensions (JSON) or dimensions.NAME.
 
@@ -56,6 +61,8 @@ def backfill_command(
     summaries = []
     for path, rows in opened:
         record = _registered(settings, path, stream)
+        if settings.archive:
+            archive_rows(settings, open_store(settings.archive), record=record, rows=rows)
         summary = _backfill(settings, known, record, rows, path=path, from_start=from_start)
         summaries.append(summary)
         if not as_json:

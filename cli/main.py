@@ -12,6 +12,7 @@ from rich.console import Console
 
 from cli.adjust import adjust_command
 from cli.alerts import app as alerts_app
+from cli.archive import app as archive_app
 from cli.audit import app as audit_app
 from cli.backfill import backfill_command
 from cli.catalog import app as catalog_app
@@ -25,6 +26,7 @@ from cli.explain import explain_command
 from cli.invoices import app as invoices_app
 from cli.migrate import migrate_command
 from cli.preview import preview_command
+from cli.rebuild import rebuild_command
 from cli.reconcile import reconcile_command
 from cli.rejects import app as rejects_app
 from cli.rerate import rerate_command
@@ -49,6 +51,7 @@ app.command("run")(run_command)
 app.command("verify")(verify_command)
 app.command("rewind")(rewind_command)
 app.command("backfill")(backfill_command)
+app.command("rebuild")(rebuild_command)
 app.command("doctor")(doctor_command)
 app.command("preview")(preview_command)
 app.command("explain")(explain_command)
@@ -62,6 +65,7 @@ app.add_typer(catalog_app, name="catalog")
 app.add_typer(correct_app, name="correct")
 app.add_typer(audit_app, name="audit")
 app.add_typer(rejects_app, name="rejects")
+app.add_typer(archive_app, name="archive")
 app.add_typer(dedup_app, name="dedup")
 app.add_typer(invoices_app, name="invoices")
 app.command("reconcile")(reconcile_command)

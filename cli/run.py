@@ -28,7 +28,8 @@ def run_command(
     Example: METERLINE_HTTP_PORT=0 meterline run --catalog ./catalog
     """
     settings = settings_with(catalog)
-    gaps = dict(_gap(text) for text in accept_gap or [])
+    found = (accepted_gap(text) for text in accept_gap or [])
+    gaps = {partition: offset for (_, partition), offset in found}
     health = Health(WorkerMetrics())
     runner = Runner(settings, health, accept_topic=accept_topic, accepted_gaps=gaps)
     server = HealthServer(health, settings.http_host, settings.http_port)
@@ -53,10 +54,11 @@ def run_command(
         raise typer.Exit(75)
 
 
-def _gap(text: str) -> tuple[int, int]:
+def accepted_gap(text: str) -> tuple[tuple[str, int], int]:
+    """Topic and partition, and the offset at which the log begins. Raises `SettingsInvalid`."""
     place, _, offset = text.partition("=")
-    partition = place.rpartition("[")[2].rstrip("]")
+    topic, _, partition = place.removesuffix("]").rpartition("[")
     if not (partition.isdigit() and offset.isdigit()):
         msg = f"--accept-gap: expected TOPIC[PARTITION]=OFFSET, got {text!r}"
         raise SettingsInvalid([msg])
-    return int(partition), int(offset)
+    return (topic, int(partition)), int(offset)

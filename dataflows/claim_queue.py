@@ -45,6 +45,10 @@ class ClaimQueue:
         self._under_way.append((item, self._asker.submit(self._decide, item)))
         return self._out(wait_for=len(self._under_way) - self._in_flight_max)
 
+    def ask_first(self, ask: Callable[[], object]) -> None:
+        """Ask the store something else before the batches that come next; they raise its error."""
+        self._asker.submit(self._asked, ask)
+
     def close(self) -> None:
         """Forget what is under way and wait for the call in progress."""
         self._asker.shutdown(wait=True, cancel_futures=True)
@@ -59,6 +63,13 @@ class ClaimQueue:
             self._under_way.popleft()
             found.append(item if decided is None else decided)
         return found
+
+    def _asked(self, ask: Callable[[], object]) -> None:
+        if self._failure is None:
+            try:
+                ask()
+            except Exception as error:  # noqa: BLE001 - raised with the next batch
+                self._failure = error
 
     def _decide(self, plan: LedgerPlan) -> Decided | None:
         if self._failure is not None:

@@ -70,11 +70,7 @@ class Deduplicator:
         positions = np.arange(len(batch), dtype=np.int64)
         if plan.absorbed is not None:
             positions = positions[~plan.absorbed | self._awaited(batch, plan.absorbed)]
-        answers = self._ask(
-            batch, positions, batch.identities[positions], digests=batch.digests[positions],
-            since_us=batch.occurred_us[positions],
-            look_up=lambda old: self._owners(batch, positions[old]),
-        )  # fmt: skip
+        answers = self.claim(batch, positions)
         goes_on = answers.statuses <= Claim.OWN
         chosen, others = positions[goes_on], positions[~goes_on]
         left = ~goes_on
@@ -85,6 +81,17 @@ class Deduplicator:
                 answers.statuses[left], answers.owner_partitions[left],
                 answers.owner_offsets[left], answers.owner_indexes[left],
             ),
+        )  # fmt: skip
+
+    def claim(self, batch: EventBatch, positions: NDArray[np.int64]) -> ClaimAnswers:
+        """Who holds the identities of some events, which claim those that nobody holds.
+
+        `positions` ascend. Raises what the store and the history raise.
+        """
+        return self._ask(
+            batch, positions, batch.identities[positions], digests=batch.digests[positions],
+            since_us=batch.occurred_us[positions],
+            look_up=lambda old: self._owners(batch, positions[old]),
         )  # fmt: skip
 
     def _awaited(self, batch: EventBatch, absorbed: NDArray[np.bool_]) -> NDArray[np.bool_]:

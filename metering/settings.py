@@ -129,6 +129,15 @@ class Settings(BaseSettings):
     #: Whether the webhook may be an address of the own network, without https.
     alert_webhook_private: bool = False
 
+    #: Where the archive is: a folder, or a URI of an object store (`s3://bucket/prefix`).
+    archive: str = ""
+    #: A file of the archive is written when so many bytes of messages wait for it ...
+    archive_file_bytes_max: int = Field(64 << 20, ge=1, le=1 << 30)
+    #: ... or the oldest waits this long.
+    archive_file_wait: Duration = timedelta(minutes=5)
+    #: Bytes of messages that wait over all partitions; beyond, the largest file is written.
+    archive_waiting_bytes_max: int = Field(512 << 20, ge=1)
+
     #: Where `/metrics`, `/healthz` and `/readyz` are served; port 0 picks a free one.
     http_host: str = "127.0.0.1"
     http_port: int = Field(9464, ge=0, le=65535)
@@ -159,6 +168,11 @@ class Settings(BaseSettings):
     def group_id(self) -> str:
         """Consumer group of the workers of this namespace."""
         return f"{self._topic_prefix}{self.consumer_group}"
+
+    @property
+    def archive_group_id(self) -> str:
+        """Consumer group of the processes that archive; it commits nothing."""
+        return f"{self.group_id}.archive"
 
     @property
     def redis_prefix(self) -> str:

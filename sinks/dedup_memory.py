@@ -138,6 +138,10 @@ class RedisDedupMemory:
             if generation != str(source.generation).encode()
         ]
 
+    def all_written(self) -> None:
+        """Everything that was claimed is in raw history: none of it may be forgotten unseen."""
+        self._first_claim_window = None
+
     def oldest_covered_ms(self, record_ms: int) -> int:
         """Start of the older generation, or 0 while nothing was ever forgotten.
 

@@ -6,11 +6,12 @@ from metering.batch import Source
 from metering.history import Owner
 from sinks.clickhouse import clickhouse_errors
 
+#: Typed as the column is: a set of plain strings never holds an identity that ends in a zero byte.
 _OWNERS = """
 SELECT identity, stream, partition, offset, `index`, digest
 FROM usage_events FINAL
 WHERE customer_id IN %(customers)s AND meter IN %(meters)s
-  AND identity IN (SELECT unhex(arrayJoin(%(identities)s)))
+  AND identity IN (SELECT toFixedString(unhex(arrayJoin(%(identities)s)), 16))
 """
 _COPIES = """
 SELECT offset, `index` FROM {table}

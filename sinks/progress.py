@@ -1,16 +1,18 @@
 """How far each partition is durable, and which logs were ever read, as ClickHouse knows it."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from clickhouse_connect.driver.client import Client
 
 from metering.batch import Source
-from metering.errors import TopicUnfit
+from metering.errors import PermanentError, TopicUnfit
 from sinks.clickhouse import clickhouse_errors
 
 #: Topic ids are base64 for URLs or not; a stream name is a word.
 _PLAIN = str.maketrans("/+", "_-")
+#: Not a log: the mark of a rebuild, of the kind `rebuild` and at its end `rebuilt`.
+REBUILD = "rebuild"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,11 @@ class StreamRecord:
     topic: str
     topic_id: str
     created_ms: int
+
+
+def stream_name(topic: str, topic_id: str) -> str:
+    """Name of the stream that a topic with this id is."""
+    return f"{topic}:{topic_id[:8].translate(_PLAIN)}"
 
 
 class Progress:
@@ -44,8 +51,17 @@ class Progress:
     def live_stream(self, topic: str, topic_id: str, *, accepted: str | None = None) -> str:
         """Name of the stream that a topic is; registers it when it is first seen.
 
-        Raises `TopicUnfit` when the topic was created again, unless its new id is `accepted`.
+        Raises `TopicUnfit` when the topic was created again, unless its new id is `accepted`, and
+        `PermanentError` while the database is being rebuilt.
         """
+        mark = self.stream(REBUILD)
+        if mark is not None and mark.kind == "rebuild":
+            msg = (
+                f"expected a whole database, got one that is being rebuilt from {mark.topic}: "
+                "totals would miss what comes before. Let `meterline rebuild` finish (repeat it if "
+                "it was interrupted), then start the workers"
+            )
+            raise PermanentError(msg)
         with clickhouse_errors("reading which topic was read before"):
             rows = self._client.query(
                 "SELECT stream, topic_id FROM streams FINAL WHERE kind = 'live' AND "
@@ -61,7 +77,7 @@ class Progress:
                 f"purpose, start once with `meterline run --accept-topic {topic_id}`"
             )
             raise TopicUnfit(msg)
-        stream = f"{topic}:{topic_id[:8].translate(_PLAIN)}"
+        stream = stream_name(topic, topic_id)
         self.register(stream, "live", topic=topic, topic_id=topic_id)
         return stream
 
@@ -84,11 +100,17 @@ class Progress:
                 settings={"async_insert": 0},
             )  # fmt: skip
 
-    def register(self, stream: str, kind: str, *, topic: str = "", topic_id: str = "") -> None:
-        """Record a stream; `kind` is live or backfill."""
+    def register(
+        self, stream: str, kind: str, *, topic: str = "", topic_id: str = "",
+        created_ms: int | None = None,
+    ) -> None:  # fmt: skip
+        """Record a stream; `kind` is live or backfill. It is created now, or when it was."""
+        created = datetime.now(UTC)
+        if created_ms is not None:
+            created = datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=created_ms)
         with clickhouse_errors("recording a stream"):
             self._client.insert(
-                "streams", [[stream, kind, topic, topic_id, datetime.now(UTC)]],
+                "streams", [[stream, kind, topic, topic_id, created]],
                 column_names=["stream", "kind", "topic", "topic_id", "created_at"],
                 settings={"async_insert": 0},
             )  # fmt: skip

@@ -28,7 +28,7 @@ ORDER BY d.stream, d.partition, d.offset, d.`index` LIMIT %(most)s
 #: A subject that was bound anew has its original under another customer.
 _ELSEWHERE = """
 SELECT DISTINCT hex(identity) FROM usage_events
-WHERE identity IN (SELECT unhex(arrayJoin(%(identities)s)))
+WHERE identity IN (SELECT toFixedString(unhex(arrayJoin(%(identities)s)), 16))
 """
 
 

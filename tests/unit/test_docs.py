@@ -15,7 +15,7 @@ import pytest
 import typer
 
 from cli.main import app
-from metering.metric_registry import MetricRegistry
+from metering.archive_metrics import ArchiveMetrics
 from metering.metrics import StewardMetrics, WorkerMetrics
 from metering.settings import Settings
 
@@ -31,7 +31,9 @@ SETTINGS_NOT_READ: set[str] = set()
 #: The detector replaces these as a whole, under the names of its own gauges.
 METRICS_NOT_SET: set[str] = {"anomaly", "threshold"}
 #: Who serves which metrics.
-SERVED: dict[str, type[MetricRegistry]] = {"worker": WorkerMetrics, "steward": StewardMetrics}
+SERVED: dict[str, type[WorkerMetrics | StewardMetrics | ArchiveMetrics]] = {
+    "worker": WorkerMetrics, "steward": StewardMetrics, "archive": ArchiveMetrics,
+}  # fmt: skip
 
 #: Variables that are read by something else than `Settings`.
 OTHER_VARIABLES = {
