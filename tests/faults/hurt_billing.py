@@ -22,8 +22,8 @@ import pyarrow as pa
 import billing.adjustment
 import billing.bills
 import billing.closing
+import sinks.audit
 import sinks.billing_runs
-import sinks.catalog_store
 import sinks.clickhouse
 import sinks.invoice_store
 from cli.main import main
@@ -55,7 +55,7 @@ def _run(asked: dict[str, Any], output: Path, errors: Path) -> None:
     for path, number in ((output, 1), (errors, 2)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
     hurt = _HurtInsert(asked.get("before", 0), asked.get("after", 0))
-    for module in (sinks.billing_runs, sinks.catalog_store, sinks.invoice_store):
+    for module in (sinks.billing_runs, sinks.audit, sinks.invoice_store):
         setattr(module, "insert_arrow", hurt)  # noqa: B010
     sys.argv = ["meterline", *asked["arguments"]]
     code: Any = 1
