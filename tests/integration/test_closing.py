@@ -191,7 +191,7 @@ def test_case_14_what_is_closed_and_adjusted_is_not_again(deployed: Deployed) ->
     # an invoice is issued once, whatever comes afterwards
     assert rows(deployed.settings, "SELECT * FROM invoices FINAL ORDER BY ALL") == before
     assert rows(
-        deployed.settings, "SELECT action, actor, reason FROM audit_log ORDER BY recorded_at"
+        deployed.settings, "SELECT action, actor, note FROM audit_log ORDER BY recorded_at"
     )[0] == ("period_closed_by_force", "ann", "no live stream here")
 
 
