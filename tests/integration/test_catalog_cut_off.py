@@ -60,7 +60,7 @@ def test_half_of_the_subscriptions_may_go_and_more_only_with_a_reason(catalog: S
 
     reason = ("--allow-edit", "--reason", "the business was sold", "--actor", "ada")
     assert answer(catalog, "catalog", "load", *reason)["loaded"]
-    assert rows(catalog, "SELECT action, actor, reason, before, after FROM audit_log") == [
+    assert rows(catalog, "SELECT action, actor, note, before, after FROM audit_log") == [
         ("subscriptions_removed", "ada", "the business was sold", "5", "2")
     ]
     watch.look()
