@@ -49,9 +49,8 @@ def adjust_command(
     written. What was interrupted is completed with its own cut.
 
     Exit codes: 0 adjusted, or there was nothing to adjust; 1 some customers would be charged other
-    prices than they were billed by, and were left alone (see `meterline correct rerate`
-    shows by how much); 2 a period that is none, or a catalog with faults; 75 ClickHouse does not
-    answer.
+    prices than they were billed by, and were left alone (`meterline correct rerate` bills that);
+    2 a period that is none, or a catalog with faults; 75 ClickHouse does not answer.
 
     Example: meterline adjust --period 2026-06 --dry-run
     """
@@ -145,7 +144,8 @@ def _tell(asked: Asked, adjusted: Adjusted, *, differences: Sequence[CustomerDif
         names = ", ".join(adjusted.refused[:_SHOWN_MAX])
         console.print(
             f"{len(adjusted.refused)} customers were left alone, since the catalog charges other "
-            f"prices now than they were billed by: {names}. meterline correct rerate bills the difference",
+            f"prices now than they were billed by: {names}. `meterline correct rerate` bills the "
+            "difference",
             style="red", markup=False,
         )  # fmt: skip
     count = len(adjusted.adjustments)
