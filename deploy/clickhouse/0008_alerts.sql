@@ -21,7 +21,8 @@ CREATE TABLE IF NOT EXISTS {database}.usage_hours
 ENGINE = {engine:Replacing}(absorbed_offset)
 PARTITION BY toMonday(window_start)
 ORDER BY (window_start, customer_id, meter, `group`, stream, partition)
-TTL window_start + INTERVAL 70 DAY DELETE;
+TTL window_start + INTERVAL 70 DAY DELETE
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
 
 -- Usage of each pair (customer, meter) over the last 1, 3, 8, 24, 72 and 168 hours before mark, a
 -- whole hour: q and n hold its quantity and events over each. A pair without usage in the last 168
@@ -40,7 +41,8 @@ CREATE TABLE IF NOT EXISTS {database}.usage_marks
 ENGINE = {engine:Replacing}(built_at)
 PARTITION BY toMonday(mark)
 ORDER BY (mark, pair)
-TTL mark + INTERVAL 70 DAY DELETE;
+TTL mark + INTERVAL 70 DAY DELETE
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
 
 -- What a mark says to marks of later weeks: usage comes an hour earlier or later now and then, so
 -- low and high are the least and the greatest of the mark and its neighbours, low_n is the least
@@ -61,7 +63,8 @@ CREATE TABLE IF NOT EXISTS {database}.usage_references
 ENGINE = {engine:Replacing}(built_at)
 PARTITION BY toMonday(mark)
 ORDER BY (mark, pair)
-TTL mark + INTERVAL 70 DAY DELETE;
+TTL mark + INTERVAL 70 DAY DELETE
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
 
 -- Windows that stray from what is usual for them, at each mark: scale is the hours of the window,
 -- strays by how many usual deviations (above zero: more than usual). Kept to
@@ -86,7 +89,8 @@ CREATE TABLE IF NOT EXISTS {database}.usage_strays
 ENGINE = {engine:Replacing}(judged_at)
 PARTITION BY toMonday(mark)
 ORDER BY (mark, pair, scale)
-TTL mark + INTERVAL 70 DAY DELETE;
+TTL mark + INTERVAL 70 DAY DELETE
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
 
 -- How far each pair strayed in a week, at most, in either direction: what is normal for it. Every
 -- column is a maximum, so judging an hour again changes nothing.
@@ -100,7 +104,8 @@ CREATE TABLE IF NOT EXISTS {database}.usage_stray_weeks
 )
 ENGINE = {engine:Aggregating}
 ORDER BY (week, pair, scale)
-TTL week + INTERVAL 77 DAY DELETE;
+TTL week + INTERVAL 77 DAY DELETE
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
 
 -- The name of each pair, and between which hours it was ever seen. Every column is a maximum or
 -- minimum, so writing it again changes nothing.
@@ -113,7 +118,8 @@ CREATE TABLE IF NOT EXISTS {database}.usage_pairs
     last_hour SimpleAggregateFunction(max, DateTime('UTC'))
 )
 ENGINE = {engine:Aggregating}
-ORDER BY (pair);
+ORDER BY (pair)
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
 
 -- How far a step of detection has come; a maximum, so it never goes back.
 CREATE TABLE IF NOT EXISTS {database}.alert_progress
