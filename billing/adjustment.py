@@ -22,10 +22,11 @@ from billing.late_differences import CustomerDifference, LateDifferences
 from billing.period_name import PeriodName
 from metering.errors import TransientError
 from rating_engine.price_book.book import PriceBook
-from rating_engine.stored_rows import card_table
+from rating_engine.price_book.stored_rows import card_columns
 from sinks.adjustment_rows import AdjustmentEventRow, AdjustmentLineRow, AdjustmentRow
 from sinks.billing_runs import BillingRun, RunKind, RunState, RunStore
 from sinks.invoice_store import InvoiceStore
+from sinks.rating_tables import card_table
 
 #: Customers at a time: their late events are held in memory.
 _CHUNK_CUSTOMERS = 250
@@ -163,7 +164,7 @@ class Adjusting:
             lines += own_lines
             events += own_events
         if rows:
-            cards = card_table(self._late.take_new_cards())
+            cards = card_table(card_columns(self._late.take_new_cards()))
             self._store.adjust(rows, lines, events=events, cards=cards)
         self.adjusted.adjustments += rows
         self.adjusted.lines += len(lines)

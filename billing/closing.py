@@ -23,9 +23,10 @@ from billing.totals_check import TotalsCheck, Wrong
 from metering.errors import TransientError
 from rating_engine.money import Money
 from rating_engine.price_book.book import PriceBook
-from rating_engine.stored_rows import BilledPeriod, card_table, period_table
+from rating_engine.price_book.stored_rows import BilledPeriod, card_columns, period_columns
 from sinks.billing_runs import BillingRun, RunKind, RunState, RunStore
 from sinks.invoice_store import InvoiceStore
+from sinks.rating_tables import card_table, period_table
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 #: How often to begin where others begin at the same time.
@@ -185,8 +186,10 @@ class Closing:
         self._store.issue(
             [invoice for invoice, _ in found],
             [line for _, lines in found for line in lines],
-            cards=card_table(self._maker.take_new()),
-            periods=period_table(self._unknown(sound), _moment(issue.issued_at_us)),
+            cards=card_table(card_columns(self._maker.take_new())),
+            periods=period_table(
+                period_columns(self._unknown(sound)), updated_at=_moment(issue.issued_at_us)
+            ),
         )
         self._add_up(sound)
 

@@ -17,9 +17,9 @@ from rating_engine.models.model import Step, StepKind
 from rating_engine.money import Money
 from rating_engine.period_rater import GroupKey, RatedPart
 from rating_engine.price_book.book import PricedSpan
+from rating_engine.price_book.stored_rows import NewCard
 from rating_engine.rate_card import CardLabel, rate_card
 from rating_engine.split import Segment, SplitRater, carries_over
-from rating_engine.stored_rows import NewCard
 
 #: What lines are derived by: raised when the same usage and prices would give other lines.
 CALCULATION_VERSION = 1

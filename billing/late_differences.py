@@ -22,7 +22,7 @@ from billing.usage import SpanBorders, SpanUsage, borders_of
 from rating_engine.billing_period import BillingPeriod
 from rating_engine.period_rater import GroupKey
 from rating_engine.price_book.book import PriceBook
-from rating_engine.stored_rows import NewCard
+from rating_engine.price_book.stored_rows import NewCard
 from sinks.adjustment_rows import AdjustmentLineRow
 from sinks.billing_runs import RawState, RunStore
 from sinks.invoice_rows import InvoiceLineRow, InvoiceRow

@@ -15,9 +15,9 @@ from metering.period import period_end, period_start
 from rating_engine.billing_period import BillingCalendar, BillingPeriod
 from rating_engine.combine import LEVELS
 from rating_engine.price_book.book import PriceBook, PricedSpan
+from rating_engine.price_book.stored_rows import BilledPeriod
 from rating_engine.proration import Share
 from rating_engine.split import Segment, SplitRater, carries_over
-from rating_engine.stored_rows import BilledPeriod
 from rating_engine.terms import ChargeTerms, of_part
 
 _SECOND_US = 1_000_000

@@ -21,9 +21,10 @@ from metering.decimals import decimal256_of_words, units_of, words_of
 from metering.value_identity import ValueKey
 from rating_engine.exact import ONE_UNIT
 from rating_engine.price_book.book import PriceBook
+from rating_engine.price_book.stored_rows import NewCard, card_columns, period_columns
 from rating_engine.rate_card import CardLabel, RateCard, rate_card
 from rating_engine.split import SplitRater
-from rating_engine.stored_rows import NewCard, card_table, period_table
+from sinks.rating_tables import card_table, period_table
 
 _SECOND_US = 1_000_000
 _PLAIN = (
@@ -139,8 +140,10 @@ class Rerater:
         table = _with_ratings(kept, [found[at] for at in changed], catalog=self._book.content_hash)
         new, self._new = self._new, []
         values, self._values = self._values, {}
-        periods = period_table(self._pricing.take_billed(), datetime.now(UTC))
-        return RatedAnew(table, card_table(new), periods, values)
+        periods = period_table(
+            period_columns(self._pricing.take_billed()), updated_at=datetime.now(UTC)
+        )
+        return RatedAnew(table, card_table(card_columns(new)), periods, values)
 
     def values_of(self, stored: pa.Table) -> set[ValueKey]:
         """Distinct values of rows, by the parts of now."""

@@ -22,9 +22,10 @@ from dataflows.rating_columns import add_rows, numbers_of, rate_rows
 from metering.decimals import words_of
 from metering.totals import UnitKey
 from rating_engine.price_book.book import PriceBook
+from rating_engine.price_book.stored_rows import NewCard, card_columns, period_columns
 from rating_engine.rate_card import CardLabel, RateCard, rate_card
-from rating_engine.stored_rows import NewCard, card_table, period_table
 from rating_engine.terms import ChargeTerms
+from sinks.rating_tables import card_table, period_table
 
 _CARDS_FIRST = 64
 
@@ -122,7 +123,8 @@ class Rating:
     def take_new(self) -> tuple[pa.Table | None, pa.Table | None]:
         """Rows of `rate_cards` and `billing_periods` that came up since this was last asked."""
         new, self._new = self._new, []
-        return card_table(new), period_table(self.pricing.take_billed(), datetime.now(UTC))
+        billed = period_columns(self.pricing.take_billed())
+        return card_table(card_columns(new)), period_table(billed, updated_at=datetime.now(UTC))
 
     def _chained_card(self, key: UnitKey, series: Series) -> int:
         chain = self.pricing.chain(key.customer_id, key.meter, start=key.start)

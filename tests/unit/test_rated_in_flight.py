@@ -22,8 +22,9 @@ from metering.settings import load_settings
 from metering.value_identity import value_identity
 from rating_engine.price_book.book import PriceBook
 from rating_engine.price_book.load import load_price_book
-from rating_engine.stored_rows import period_table
+from rating_engine.price_book.stored_rows import period_columns
 from sinks.dedup_rebuild import _Restorer
+from sinks.rating_tables import period_table
 
 METERS = """
 meters:
@@ -139,7 +140,7 @@ def test_a_billing_period_names_its_own_customers_subscription(tmp_path: Path) -
     pricing = Pricing(_book(tmp_path))
     for customer in ("c0", "c1", "c2"):
         pricing.part_at(customer, microseconds("2026-04-03") // 1_000_000)
-    found = period_table(pricing.take_billed(), datetime.now(UTC))
+    found = period_table(period_columns(pricing.take_billed()), updated_at=datetime.now(UTC))
     assert found is not None
     assert found.column("subscription").to_pylist() == ["s0", "s1", "s2"]
 

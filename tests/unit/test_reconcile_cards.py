@@ -8,6 +8,7 @@ from rate_card_cases import C, Q, terms, units
 
 from rating_engine.currency import currency
 from rating_engine.money import Rounding, rounded
+from rating_engine.proration import Share
 from rating_engine.rate_card import RateCard, rate_card
 from rating_engine.terms import ChargeTerms
 from reconcile.cards import Card, RoundingRule, Tier
@@ -19,9 +20,11 @@ def card_of(found: RateCard, *, carries_s: int = 0) -> Card:
         Tier(row.above, row.charge, row.unit_price, row.package_units, row.package_price)
         for row in found.rows
     )
+    share = found.share or Share(0, 1, 1)
     return Card(
         1, "growth", 1, "api", "{}", "USD", carries_s, found.covered, found.base_fee,
         found.minimum, found.cap, found.at_zero, tuple(tiers),
+        (share.start, share.end, share.period),
     )  # fmt: skip
 
 
