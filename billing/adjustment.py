@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from clickhouse_connect.driver.client import Client
 
 from billing.adjustment_rows import Posting, posted
-from billing.closing import Asked, Say
+from billing.closing import Asked, Say, new_run
 from billing.issued import issued_periods
 from billing.late_differences import CustomerDifference, LateDifferences
 from billing.period_name import PeriodName
@@ -97,7 +97,10 @@ class Adjusting:
         if not chosen:
             return self.adjusted
         for _ in range(_BEGIN_MAX):
-            run = self._new_run(asked, chosen)
+            run = new_run(
+                self._runs, asked, kind=RunKind.ADJUST, catalog=self._book.content_hash,
+                customers=len(chosen), now_us=self._now(),
+            )  # fmt: skip
             if self._runs.begin(run, chosen).run_id == run.run_id:
                 self.adjusted.run = run
                 self._go_on(run, say)
@@ -105,21 +108,6 @@ class Adjusting:
             self.resume(say)  # another call came first
         msg = "other calls keep beginning before this one; run one at a time"
         raise TransientError(msg)
-
-    def _new_run(self, asked: Asked, customers: Sequence[str]) -> BillingRun:
-        complete_to_ms = self._runs.complete_to_ms()
-        now_us = self._now()
-        return BillingRun(
-            f"adjust-{asked.name.text}-{now_us:x}",
-            RunKind.ADJUST,
-            asked.name.text,
-            self._book.content_hash,
-            self._runs.raw_state(now_us),
-            complete_to_ms,
-            len(customers),
-            asked.actor,
-            asked.reason,
-        )
 
     def _go_on(self, run: BillingRun, say: Say) -> None:
         name = PeriodName.read(run.period)

@@ -72,6 +72,17 @@ class Closed:
     run: BillingRun | None = None
 
 
+def new_run(
+    runs: RunStore, asked: Asked, *, kind: RunKind, catalog: str, customers: int, now_us: int
+) -> BillingRun:
+    """A run with the cut of this moment, not stored yet. Raises `DependencyDown`."""
+    complete_to_ms = runs.complete_to_ms()  # before the cut, so that the cut holds all up to it
+    return BillingRun(
+        f"{kind}-{asked.name.text}-{now_us:x}", kind, asked.name.text, catalog,
+        runs.raw_state(now_us), complete_to_ms, customers, asked.actor, asked.reason,
+    )  # fmt: skip
+
+
 class Closing:
     """Closes billing periods under one price book."""
 
@@ -128,7 +139,10 @@ class Closing:
         if not due.open:
             return self.closed
         for _ in range(_BEGIN_MAX):
-            run = self._new_run(asked, due.open)
+            run = new_run(
+                self._runs, asked, kind=RunKind.CLOSE, catalog=self._book.content_hash,
+                customers=len(due.open), now_us=self._now(),
+            )  # fmt: skip
             if self._runs.begin(run, due.open).run_id == run.run_id:
                 self.closed.run = run
                 self._go_on(run, say)
@@ -136,21 +150,6 @@ class Closing:
             self.resume(say)  # another call came first
         msg = "other calls keep beginning before this one; run one at a time"
         raise TransientError(msg)
-
-    def _new_run(self, asked: Asked, customers: Sequence[str]) -> BillingRun:
-        complete_to_ms = self._runs.complete_to_ms()
-        now_us = self._now()
-        return BillingRun(
-            f"close-{asked.name.text}-{now_us:x}",
-            RunKind.CLOSE,
-            asked.name.text,
-            self._book.content_hash,
-            self._runs.raw_state(now_us),
-            complete_to_ms,
-            len(customers),
-            asked.actor,
-            asked.reason,
-        )
 
     def _go_on(self, run: BillingRun, say: Say) -> None:
         customers = self._runs.customers(run)
