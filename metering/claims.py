@@ -38,6 +38,13 @@ class Claims:
         """Number of identities claimed."""
         return len(self.identities)
 
+    def at(self, positions: NDArray[np.int64]) -> "Claims":
+        """Some of them, in the order of `positions`."""
+        return Claims(
+            self.source, self.identities[positions], self.offsets[positions],
+            self.indexes[positions], self.digests[positions], self.record_ms,
+        )  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class ClaimAnswers:

@@ -27,7 +27,7 @@ from metering.errors import DependencyDown
 from metering.settings import Settings
 from sinks.clickhouse import clickhouse_errors
 from sinks.dedup_connection import connect_redis, redis_errors, run_id
-from sinks.dedup_memory import MemoryLayout, RedisDedupMemory
+from sinks.dedup_memory import FORMAT, MemoryLayout, RedisDedupMemory
 from sinks.dedup_rebuild import newest_record_ms, restore_from_raw
 from sinks.dedup_rebuild_shards import RebuildShards
 
@@ -160,11 +160,12 @@ class _Adopter:
 
     def _is_whole(self, marker: str) -> bool:
         """Every shard has the marker and was laid out as the settings say."""
-        expected = [marker, str(self._layout.buckets), str(self._layout.window_ms)]
+        layout = self._layout
+        expected = [marker, str(layout.buckets), str(layout.window_ms), FORMAT]
         with redis_errors("reading the dedup memory's marker"):
             for shard in range(self._layout.shards):
                 found: Any = self._redis.hmget(
-                    self._layout.state_key(shard), ["marker", "buckets", "window_ms"]
+                    self._layout.state_key(shard), ["marker", "buckets", "window_ms", "format"]
                 )
                 if [value.decode() if value else "" for value in found] != expected:
                     return False

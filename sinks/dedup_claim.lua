@@ -49,5 +49,5 @@ for at = 1, #claims, 26 do
     owners[other] = owner
   end
 end
-if claimed > 0 then call('HINCRBY', KEYS[1], 'entries:' .. newest, claimed) end
+if claimed > 0 then call('HINCRBY', KEYS[1] .. ':entries', newest, claimed) end
 return 'K' .. table.concat(statuses) .. table.concat(owners)

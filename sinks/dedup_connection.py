@@ -28,7 +28,9 @@ _NOT_NOW = (
 )
 
 
-def connect_redis(url: str, *, run: str | None = None, timeout_s: float = 5.0) -> redis.Redis:
+def connect_redis(
+    url: str, *, run: str | None = None, timeout_s: float = 5.0, protocol: int = 3
+) -> redis.Redis:
     """A client that raises on the first broken connection instead of sending again.
 
     With `run`, every new connection first checks that the server is still that run of it, and
@@ -51,6 +53,7 @@ def connect_redis(url: str, *, run: str | None = None, timeout_s: float = 5.0) -
         retry_on_error=[],
         health_check_interval=0,
         decode_responses=False,
+        protocol=protocol,
         redis_connect_func=greet if run is not None else None,
     )
 

@@ -24,7 +24,7 @@ def dedup_load(client: redis.Redis, state_keys: list[str], *, planned_entries: i
         memory: Any = client.info("memory")
         newest: Any = [client.hget(key, "newest") or b"0" for key in state_keys]
         counts: Any = [
-            client.hget(key, f"entries:{window.decode()}")
+            client.hget(f"{key}:entries", window.decode())
             for key, window in zip(state_keys, newest, strict=True)
         ]
     return DedupLoad(

@@ -2,7 +2,8 @@
 
 Keys of one namespace, per shard `s`:
 
-    <prefix>:{d<s>}                     hash: marker, newest and first window, generations, counts
+    <prefix>:{d<s>}                     hash: marker, newest and first window, generations
+    <prefix>:{d<s>}:entries             hash: window -> claims in it; not those of a lost answer
     <prefix>:{d<s>}:<window>:<bucket>   hash: field -> owner and digest, kept as a listpack
 
 Guarantee: a claim is atomic on its shard and refused when the marker or the generation is not the
@@ -24,11 +25,16 @@ from metering.claims import Claim, ClaimAnswers, Claims, CoverageMoved
 from metering.errors import AssignmentLost, ClaimsForgotten, DedupMemoryLost
 from sinks.dedup_connection import connect_redis, redis_errors
 from sinks.dedup_load import DedupLoad, dedup_load
+from sinks.dedup_transactions import Asked, ClaimTransactions
 
+#: How the keys are laid out; a memory of another format is rebuilt when it is adopted.
+FORMAT = "2"
 #: Entries that a bucket is laid out for; Redis keeps a listpack up to 512 entries.
 BUCKET_ENTRIES = 48
-#: Claims in one script call: the server is blocked for a few milliseconds at most.
+#: Claims in one script call or transaction: the server is blocked for a few milliseconds at most.
 CLAIMS_PER_CALL = 4096
+#: Where more claims than this share find somebody there, the script alone is cheaper.
+_CONTESTED_SHARE = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +63,14 @@ class MemoryLayout:
         return cls(prefix, shards, max(1, events_max // BUCKET_ENTRIES // shards), window)
 
 
+def entries_key(state: str) -> str:
+    """Key of the number of claims in each generation of one shard.
+
+    It is not a part of the state: that changes only with what claims depend on.
+    """
+    return f"{state}:entries"
+
+
 def assignment_field(stream: str, partition: int) -> str:
     """Field of a shard's state that holds the generation of one partition."""
     return f"gen:{stream}:{partition}"
@@ -80,6 +94,9 @@ class RedisDedupMemory:
         self._owned: Any = self._client.register_script(script_text("dedup_owned.lua"))
         self._advancing: Any = self._client.register_script(script_text("dedup_advance.lua"))
         self._reassigning: Any = self._client.register_script(script_text("dedup_reassign.lua"))
+        states = [layout.state_key(shard) for shard in range(layout.shards)]
+        self._transactions = ClaimTransactions(connect_redis(url, run=run, protocol=2), states)
+        self._is_contested = False
         self._first_claim_window: int | None = None
         self._begin: Any = self._client.register_script(script_text("dedup_begin.lua"))
         with redis_errors("reading the newest generation"):
@@ -103,14 +120,30 @@ class RedisDedupMemory:
         return Source(stream, partition, generation)
 
     def claim(self, claims: Claims) -> ClaimAnswers:
-        """Claim in one round trip: one script call per shard and 4096 claims, sent together."""
+        """Claim by one transaction for each shard; what that leaves open the script decides."""
         self._see(claims.record_ms // self._layout.window_ms)
         self._require_remembered()
         window = self._newest_window
         if self._first_claim_window is None:
             self._first_claim_window = window
         field = assignment_field(claims.source.stream, claims.source.partition)
-        return self._answers(self._claim, claims, args=[field, claims.source.generation, window])
+        asked = Asked(self._marker, field, claims.source.generation, window)
+        answers = _first(claims)
+        if self._is_contested:
+            left = np.arange(len(claims), dtype=np.int64)
+        else:
+            left = np.flatnonzero(~self._put(asked, claims))
+        if len(left):
+            told = self._answers(
+                self._claim, claims.at(left), args=[field, asked.generation, window]
+            )
+            answers.statuses[left] = told.statuses
+            answers.owner_partitions[left] = told.owner_partitions
+            answers.owner_offsets[left] = told.owner_offsets
+            answers.owner_indexes[left] = told.owner_indexes
+        contested = int(np.count_nonzero(answers.statuses))
+        self._is_contested = contested > _CONTESTED_SHARE * len(claims)
+        return answers
 
     def owned(self, claims: Claims) -> NDArray[np.bool_]:
         """Ask in one round trip, as `claim` does."""
@@ -167,12 +200,11 @@ class RedisDedupMemory:
         with redis_errors("freeing old generations"):
             for shard in range(self._layout.shards):
                 state = self._layout.state_key(shard)
-                fields: Any = self._client.hgetall(state)
-                newest = int(fields.get(b"newest", 0))
-                old = [f for f in fields if f.startswith(b"entries:") and int(f[8:]) < newest - 1]
-                for field in old:
-                    freed += self._free(state, int(field[8:]))
-                    self._client.hdel(state, field)
+                windows: Any = self._client.hkeys(entries_key(state))
+                newest: Any = self._client.hget(state, "newest")
+                for window in [w for w in map(int, windows) if w < int(newest or 0) - 1]:
+                    freed += self._free(state, window)
+                    self._client.hdel(entries_key(state), str(window))
         return freed
 
     def load(self) -> DedupLoad:
@@ -184,6 +216,7 @@ class RedisDedupMemory:
 
     def close(self) -> None:
         """Give the connections back."""
+        self._transactions.close()
         self._client.close()
 
     def _move_on(self, window: int) -> None:
@@ -219,6 +252,17 @@ class RedisDedupMemory:
             freed += int(unlinked)
         return freed
 
+    def _put(self, asked: Asked, claims: Claims) -> NDArray[np.bool_]:
+        """Claim what nobody holds yet; True where that is decided."""
+        packed = pack_claims(claims, shards=self._layout.shards, buckets=self._layout.buckets)
+        orders = [order[:CLAIMS_PER_CALL] for order in self._by_shard(claims)]
+        with redis_errors("claiming identities"):
+            first = self._transactions.claim(asked, [packed[order] for order in orders])
+        is_first = np.zeros(len(claims), np.bool_)
+        for order, some in zip(orders, first, strict=True):
+            is_first[order] = some
+        return is_first
+
     def _answers(self, script: Any, claims: Claims, *, args: list[str | int]) -> ClaimAnswers:
         packed = pack_claims(claims, shards=self._layout.shards, buckets=self._layout.buckets)
         orders = self._orders(claims)
@@ -234,18 +278,19 @@ class RedisDedupMemory:
         self._raise_refusals(replies, claims.source)
         return _answers(claims, orders=[order for _, order in orders], replies=replies)
 
-    def _orders(self, claims: Claims) -> list[tuple[int, Any]]:
+    def _orders(self, claims: Claims) -> list[tuple[int, NDArray[np.int64]]]:
+        return [
+            (shard, order[at : at + CLAIMS_PER_CALL])
+            for shard, order in enumerate(self._by_shard(claims))
+            for at in range(0, len(order), CLAIMS_PER_CALL)
+        ]
+
+    def _by_shard(self, claims: Claims) -> list[NDArray[np.int64]]:
+        """Positions of the claims of each shard, ascending."""
         shards = shard_of(claims.identities, shards=self._layout.shards)
         by_shard = np.argsort(shards, kind="stable")
-        borders = np.searchsorted(shards[by_shard], np.arange(self._layout.shards + 1))
-        orders: list[tuple[int, Any]] = []
-        for shard in range(self._layout.shards):
-            order = by_shard[borders[shard] : borders[shard + 1]]
-            orders.extend(
-                (shard, order[at : at + CLAIMS_PER_CALL])
-                for at in range(0, len(order), CLAIMS_PER_CALL)
-            )
-        return orders
+        borders = np.searchsorted(shards[by_shard], np.arange(1, self._layout.shards))
+        return np.split(by_shard, borders)
 
     def _raise_refusals(self, replies: list[Any], source: Source) -> None:
         for reply in replies:
@@ -281,21 +326,27 @@ class RedisDedupMemory:
         return f"the dedup memory {self._marker[:8]} is gone from Redis; it has to be rebuilt"
 
 
-def _answers(claims: Claims, *, orders: list[Any], replies: list[bytes]) -> ClaimAnswers:
+def _first(claims: Claims) -> ClaimAnswers:
     n = len(claims)
-    statuses = np.zeros(n, np.uint8)
     partitions = np.full(n, claims.source.partition, np.int64)
-    offsets, indexes = claims.offsets.copy(), claims.indexes.copy()
+    return ClaimAnswers(
+        np.full(n, Claim.FIRST, np.uint8), partitions, claims.offsets.copy(), claims.indexes.copy()
+    )
+
+
+def _answers(claims: Claims, *, orders: list[Any], replies: list[bytes]) -> ClaimAnswers:
+    answers = _first(claims)
     for order, reply in zip(orders, replies, strict=True):
         count = len(order)
         status = np.frombuffer(reply, np.uint8, count, 1)
-        statuses[order] = status
+        answers.statuses[order] = status
         others = order[status >= Claim.DUPLICATE]
         if len(others):
             owners = np.frombuffer(reply, np.uint8, -1, 1 + count).reshape(-1, VALUE_BYTES)
             found = unpack_owners(owners, stream=claims.source.stream)
-            partitions[others], offsets[others], indexes[others] = found
-    return ClaimAnswers(statuses, partitions, offsets, indexes)
+            answers.owner_partitions[others] = found[0]
+            answers.owner_offsets[others], answers.owner_indexes[others] = found[1:]
+    return answers
 
 
 def script_text(name: str) -> str:

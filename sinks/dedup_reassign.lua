@@ -15,5 +15,5 @@ for at = 1, #claims, 26 do
     added = added - call('HDEL', key, field)
   end
 end
-if added ~= 0 then call('HINCRBY', KEYS[1], 'entries:' .. newest, added) end
+if added ~= 0 then call('HINCRBY', KEYS[1] .. ':entries', newest, added) end
 return 'K' .. string.rep('\0', #claims / 26)

@@ -11,9 +11,7 @@ if redis.call('HGET', KEYS[1], 'rebuild') ~= token then return 'M' end
 if step == 'clear' then
   for at = 2, #KEYS do redis.call('UNLINK', KEYS[at]) end
 elseif step == 'lay out' then -- newest window, first window
-  for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
-    if string.sub(field, 1, 8) == 'entries:' then redis.call('HDEL', KEYS[1], field) end
-  end
+  redis.call('DEL', KEYS[1] .. ':entries')
   redis.call('HSET', KEYS[1], 'newest', ARGV[3], 'since', ARGV[4])
 elseif step == 'finish' then -- pairs of fields, the marker among them
   redis.call('HSET', KEYS[1], unpack(ARGV, 3))

@@ -11,7 +11,7 @@ from metering.claim_packing import pack_claims, shard_of
 from metering.claims import Claims
 from metering.errors import DependencyDown
 from sinks.dedup_connection import redis_errors
-from sinks.dedup_memory import CLAIMS_PER_CALL, MemoryLayout, script_text
+from sinks.dedup_memory import CLAIMS_PER_CALL, FORMAT, MemoryLayout, script_text
 
 _KEYS_PER_CALL = 1000
 
@@ -74,7 +74,7 @@ class RebuildShards:
         """Put the memory in force."""
         state = {
             "marker": marker, "buckets": str(self.layout.buckets),
-            "window_ms": str(self.layout.window_ms), **fields,
+            "window_ms": str(self.layout.window_ms), "format": FORMAT, **fields,
         }  # fmt: skip
         for shard in range(self.layout.shards):
             self._change("finish", shard, *(text for pair in state.items() for text in pair))

@@ -8,5 +8,5 @@ for at = 1, #ARGV[3], 26 do
   added = added + call('HSET', bucket_prefix .. sub(ARGV[3], at, at + 3),
     sub(ARGV[3], at + 4, at + 13), sub(ARGV[3], at + 14, at + 25))
 end
-if added > 0 then redis.call('HINCRBY', KEYS[1], 'entries:' .. ARGV[2], added) end
+if added > 0 then redis.call('HINCRBY', KEYS[1] .. ':entries', ARGV[2], added) end
 return 'K'

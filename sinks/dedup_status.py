@@ -11,7 +11,7 @@ from metering.settings import Settings
 from sinks.clickhouse import clickhouse_errors
 from sinks.dedup_adopt import layout_of
 from sinks.dedup_connection import connect_redis, redis_errors
-from sinks.dedup_memory import MemoryLayout
+from sinks.dedup_memory import MemoryLayout, entries_key
 
 #: Buckets that are looked at, over all shards and generations.
 _SAMPLE = 400
@@ -96,7 +96,8 @@ def dedup_status(settings: Settings, client: Client) -> DedupStatus:
             is_rebuilding=bool(server.exists(f"{layout.prefix}:rebuilding")),
         )  # fmt: skip
         for shard in range(layout.shards):
-            _read_shard(status, layout, state=server.hgetall(layout.state_key(shard)))
+            key = layout.state_key(shard)
+            _read_shard(status, layout, server.hgetall(key), server.hgetall(entries_key(key)))
         status.generations.sort(key=lambda each: each.window)
         status.sample = _sample(
             server, layout, windows=[each.window for each in status.generations]
@@ -105,7 +106,10 @@ def dedup_status(settings: Settings, client: Client) -> DedupStatus:
     return status
 
 
-def _read_shard(status: DedupStatus, layout: MemoryLayout, *, state: dict[bytes, bytes]) -> None:
+def _read_shard(
+    status: DedupStatus, layout: MemoryLayout, state: dict[bytes, bytes],
+    entries: dict[bytes, bytes],
+) -> None:  # fmt: skip
     fields = {name.decode(): value.decode() for name, value in state.items()}
     marker = status.adoptions[0].marker if status.adoptions else ""
     wanted = (marker, str(layout.buckets), str(layout.window_ms))
@@ -113,15 +117,15 @@ def _read_shard(status: DedupStatus, layout: MemoryLayout, *, state: dict[bytes,
         status.shards_ready += 1
     newest = int(fields.get("newest", 0))
     generations = {each.window: each for each in status.generations}
+    for number, count in entries.items():
+        window = int(number)
+        if window < newest - 1:
+            continue  # expired; only its count is left
+        if window not in generations:
+            generations[window] = Generation(window, window * layout.window_ms)
+        generations[window].entries += int(count)
     for name, value in fields.items():
-        if name.startswith("entries:"):
-            window = int(name.removeprefix("entries:"))
-            if window < newest - 1:
-                continue  # expired; only its count is left
-            if window not in generations:
-                generations[window] = Generation(window, window * layout.window_ms)
-            generations[window].entries += int(value)
-        elif name.startswith("gen:"):
+        if name.startswith("gen:"):
             place = name.removeprefix("gen:").rpartition(":")
             key = f"{place[0]}/{place[2]}"
             status.assignments[key] = max(status.assignments.get(key, 0), int(value))
