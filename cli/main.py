@@ -6,71 +6,57 @@ Exit codes: 0 done and in order; 1 done, and something is not in order (differen
 
 import logging
 import sys
+from typing import ClassVar
 
 import typer
 from rich.console import Console
 
-from cli.adjust import adjust_command
-from cli.alerts import app as alerts_app
-from cli.archive import app as archive_app
-from cli.audit import app as audit_app
-from cli.backfill import backfill_command
-from cli.catalog import app as catalog_app
-from cli.charges import charges_command
-from cli.close import close_command
 from cli.context import app_callback
-from cli.correct import app as correct_app
-from cli.dedup import app as dedup_app
-from cli.doctor import doctor_command
-from cli.explain import explain_command
-from cli.invoices import app as invoices_app
-from cli.migrate import migrate_command
-from cli.preview import preview_command
-from cli.rebuild import rebuild_command
-from cli.reconcile import reconcile_command
-from cli.rejects import app as rejects_app
-from cli.rerate import rerate_command
-from cli.review import app as review_app
-from cli.rewind import rewind_command
-from cli.run import run_command
-from cli.steward import steward_command
-from cli.verify import verify_command
-from deploy.localstack.cli import app as stack_app
+from cli.lazy import LazyGroup
 from metering.errors import MeterlineError
+
+
+class Commands(LazyGroup):
+    """All commands, in the order in which help lists them."""
+
+    places: ClassVar[dict[str, str]] = {
+        "migrate": "cli.migrate:migrate_command",
+        "run": "cli.run:run_command",
+        "verify": "cli.verify:verify_command",
+        "rewind": "cli.rewind:rewind_command",
+        "backfill": "cli.backfill:backfill_command",
+        "rebuild": "cli.rebuild:rebuild_command",
+        "doctor": "cli.doctor:doctor_command",
+        "preview": "cli.preview:preview_command",
+        "explain": "cli.explain:explain_command",
+        "charges": "cli.charges:charges_command",
+        "rerate": "cli.rerate:rerate_command",
+        "close": "cli.close:close_command",
+        "adjust": "cli.adjust:adjust_command",
+        "steward": "cli.steward:steward_command",
+        "reconcile": "cli.reconcile:reconcile_command",
+        "alerts": "cli.alerts:app",
+        "catalog": "cli.catalog:app",
+        "correct": "cli.correct:app",
+        "audit": "cli.audit:app",
+        "rejects": "cli.rejects:app",
+        "archive": "cli.archive:app",
+        "dedup": "cli.dedup:app",
+        "invoices": "cli.invoices:app",
+        "review": "cli.review:app",
+        "stack": "deploy.localstack.cli:app",
+    }
+
 
 app = typer.Typer(
     name="meterline",
+    cls=Commands,
     help="Meters usage events exactly: Kafka in, ClickHouse out.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 app.callback()(app_callback)
-app.command("migrate")(migrate_command)
-app.command("run")(run_command)
-app.command("verify")(verify_command)
-app.command("rewind")(rewind_command)
-app.command("backfill")(backfill_command)
-app.command("rebuild")(rebuild_command)
-app.command("doctor")(doctor_command)
-app.command("preview")(preview_command)
-app.command("explain")(explain_command)
-app.command("charges")(charges_command)
-app.command("rerate")(rerate_command)
-app.command("close")(close_command)
-app.command("adjust")(adjust_command)
-app.command("steward")(steward_command)
-app.add_typer(alerts_app, name="alerts")
-app.add_typer(catalog_app, name="catalog")
-app.add_typer(correct_app, name="correct")
-app.add_typer(audit_app, name="audit")
-app.add_typer(rejects_app, name="rejects")
-app.add_typer(archive_app, name="archive")
-app.add_typer(dedup_app, name="dedup")
-app.add_typer(invoices_app, name="invoices")
-app.command("reconcile")(reconcile_command)
-app.add_typer(review_app, name="review")
-app.add_typer(stack_app, name="stack")
 
 
 def main() -> None:

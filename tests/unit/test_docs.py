@@ -106,9 +106,11 @@ def _fault_of(command: Any, said: str) -> str:
     words = re.split(r"\s+", re.split(r"[|;&>]", said)[0].strip())
     while words and hasattr(command, "commands") and not words[0].startswith("-"):
         name = words.pop(0)
-        if name not in command.commands:
-            return f"expected one of {', '.join(command.commands)}, got {name}"
-        command = command.commands[name]
+        context = typer.Context(command)
+        found = command.get_command(context, name)
+        if found is None:
+            return f"expected one of {', '.join(command.list_commands(context))}, got {name}"
+        command = found
     known = {"--help", *(name for each in command.params for name in each.opts)}
     wrong = [word for word in words if word.startswith("--") and word.split("=")[0] not in known]
     return f"expected one of {', '.join(sorted(known))}, got {', '.join(wrong)}" if wrong else ""
