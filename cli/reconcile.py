@@ -18,16 +18,17 @@ from metering.metrics import ReconciliationMetrics
 from metering.settings import Settings
 from rating_engine.price_book.book import PriceBook
 from rating_engine.price_book.load import load_price_book
-from reconcile.cuts import read_cuts
 from reconcile.gauges import newest_run, set_gauges, write_textfile
 from reconcile.ledger_rows import LedgerMapping, read_ledger_mapping
 from reconcile.mapping import FileMapping, read_mapping
+from reconcile.part import Part
 from reconcile.period import StartOf, month_of
 from reconcile.policy import Policy, read_policy
 from reconcile.report_csv import write_exceptions
 from reconcile.report_html import write_html
+from reconcile.result import Reconciliation
 from reconcile.review_records import review_rows
-from reconcile.run import Books, Outcome, Say, read_files, reconcile
+from reconcile.run import Books, Say, read_files, reconcile
 from reconcile.store import write_findings, write_frame, write_run
 from sinks.clickhouse import clickhouse_errors, connect_clickhouse
 
@@ -80,8 +81,7 @@ def reconcile_command(
         export=export, export_mapping=rules.export, ledger=gl, ledger_mapping=rules.ledger,
     )  # fmt: skip
     with _progress() as say:
-        outcome = _run(settings, books, say=say, actor=acting(settings, actor))
-    run = outcome.run
+        run = _run(settings, books, say=say, actor=acting(settings, actor))
     if html is not None:
         _written(html, lambda: write_html(html, run))
     if exceptions is not None:
@@ -131,25 +131,30 @@ class _Rules:
         return cls(export, ledger, policy)
 
 
-def _run(settings: Settings, books: Books, *, say: Say, actor: str) -> Outcome:
+def _run(settings: Settings, books: Books, *, say: Say, actor: str) -> Reconciliation:
     """Compare and store; files first, so that a wrong one leaves nothing behind."""
+    say("files", 0)
     files = read_files(books)
+    reader = connect_clickhouse(settings, answer_s=_ANSWER_S)
     client = connect_clickhouse(settings, answer_s=_ANSWER_S)
-    started = datetime.now(UTC)
     run_id = f"reconcile-{books.period}-{uuid.uuid4().hex[:12]}"
+    run = Reconciliation(run_id, books.period, datetime.now(UTC), inputs=list(files.inputs))
+
+    def keep(part: Part) -> None:
+        records = review_rows(
+            client, part, policy=books.policy, run_id=run_id, now=datetime.now(UTC)
+        )
+        write_frame(client, "review_records_log", records)
+
     try:
         with clickhouse_errors("reconciling"):
-            outcome = reconcile(client, books, files, run_id=run_id, now=started, say=say)
-            say("storing", 100)
-            records = review_rows(client, outcome, policy=books.policy, now=datetime.now(UTC))
-            write_findings(client, outcome.run)
-            write_frame(client, "review_records_log", records)
-            cuts = [cut.run_id for cut in read_cuts(client, outcome.run.period)]
-            now = datetime.now(UTC)
-            write_run(client, outcome.run, actor=actor, cut_runs=cuts, now=now)
+            reconcile(reader, books, files=files, run=run, say=say, keep=keep)
+            write_findings(client, run)
+            write_run(client, run, actor=actor, now=datetime.now(UTC))
     finally:
+        reader.close()
         client.close()
-    return outcome
+    return run
 
 
 def _start_of(book: PriceBook) -> StartOf:

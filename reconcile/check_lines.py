@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import polars as pl
 
+from reconcile.agreed_lines import agreed
 from reconcile.agreements import Agreement, Agreements
 from reconcile.billed import Billed
 from reconcile.cards import Card, Cards, RoundingRule
@@ -111,7 +112,13 @@ class LineCheck:
         for double in doubles:
             reasons.setdefault((double.customer_id, double.meter), []).append(double.reason)
         charges: dict[tuple[str, int], CustomerCharges] = {}
-        for (customer, _meter, _group, start), parts in groupby(self._rows(), key=lambda r: r[:4]):
+        rows = self._rows()
+        committed = (key for key, each in self._agreements.items() if each.commit)
+        is_agreed = agreed(rows, self._cards, committed=committed)
+        plain = rows.filter(is_agreed).group_by("currency").agg(pl.sum("amount"))
+        found.due = dict(plain.iter_rows())
+        rest = (_Row(*row) for row in rows.filter(~is_agreed).iter_rows())
+        for (customer, _meter, _group, start), parts in groupby(rest, key=lambda r: r[:4]):
             agreement = self._agreements.get((customer, start))
             for row, due in self._parts(list(parts), agreement):
                 self._compare(row, due, doubles=reasons.get((row.customer_id, row.meter), []))
@@ -127,14 +134,14 @@ class LineCheck:
                 found.billed[currency] = found.billed.get(currency, 0) + amount
         return found
 
-    def _rows(self) -> Iterator[_Row]:
+    def _rows(self) -> pl.DataFrame:
         lines = self._billed.lines.filter(pl.col("kind") == _CHARGE).select(*_KEY, *_OF_LINES)
         adjusted = (
             _no_credits(self._billed).filter(pl.col("kind") == _CHARGE)
             .group_by(_KEY).agg(pl.sum("amount").alias("adjusted"))
         )  # fmt: skip
-        usage = self._usage.rename({"card": "usage_card"}).select(*_KEY, *_OF_USAGE)
-        joined = (
+        usage = self._usage.select(*_KEY, *_OF_USAGE)
+        return (
             usage.join(lines, on=_KEY, how="full", coalesce=True)
             .join(adjusted, on=_KEY, how="full", coalesce=True)
             .sort(_KEY)
@@ -150,7 +157,6 @@ class LineCheck:
                 pl.col("adjusted").fill_null(0), pl.col("adjusted").is_not_null().alias("has"),
             )
         )  # fmt: skip
-        return (_Row(*row) for row in joined.iter_rows())
 
     def _parts(
         self, rows: list[_Row], agreement: Agreement | None

@@ -7,7 +7,7 @@ where it is 10, 11 or 12 o'clock in UTC two days are possible, and the price boo
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -15,6 +15,7 @@ from clickhouse_connect.driver.client import Client
 
 from metering.errors import PermanentError
 from reconcile.query import READ_SETTINGS
+from reconcile.spans import Span
 
 _MONTH = re.compile(r"(\d{4})-(0[1-9]|1[0-2])", re.ASCII)
 _DAY = timedelta(days=1)
@@ -46,7 +47,8 @@ StartOf = Callable[[str, int, int], int | None]
 class Period:
     """A month, and the starts (Unix seconds) of the billing periods that begin in it.
 
-    `excluded` are (customer, start) pairs whose start only looks like one of them.
+    `excluded` are (customer, start) pairs whose start only looks like one of them. `customers` are
+    those whose rows `condition` keeps.
     """
 
     name: str
@@ -54,11 +56,18 @@ class Period:
     next_month: date
     starts: tuple[int, ...]
     excluded: tuple[tuple[str, int], ...] = ()
+    customers: Span = field(default_factory=Span)
+
+    def of(self, customers: Span) -> "Period":
+        """The same for a range of customers."""
+        excluded = tuple(pair for pair in self.excluded if customers.holds(pair[0]))
+        return replace(self, customers=customers, excluded=excluded)
 
     @property
     def parameters(self) -> dict[str, Any]:
         """What `condition` refers to."""
         return {
+            **self.customers.parameters,
             "starts": list(self.starts) or [0],
             "excluded": [*self.excluded, ("", 0)],
             "month_from": _unix(self.first_day),
@@ -67,7 +76,7 @@ class Period:
 
     def condition(self, column: str = "period_start") -> str:
         """SQL that keeps rows of the period, by a column that holds a period's start."""
-        text = f"toUnixTimestamp({column}) IN %(starts)s"
+        text = f"{self.customers.condition} AND toUnixTimestamp({column}) IN %(starts)s"
         if self.excluded:
             text += f" AND (customer_id, toUnixTimestamp({column})) NOT IN %(excluded)s"
         return text

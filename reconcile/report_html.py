@@ -40,7 +40,7 @@ def write_html(path: Path, run: Reconciliation) -> None:
 
 def html_of(run: Reconciliation) -> str:
     """The document. Everything that came from outside is escaped."""
-    title = f"Reconciliation of {run.period.name}"
+    title = f"Reconciliation of {run.period}"
     parts = [
         _header(run, title), _tiles(run), _notes(run), _totals(run), *_charts(run),
         _exceptions(run), _method(run),
