@@ -12,6 +12,7 @@ import typer
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from cli.context import CatalogOption, JsonOption, acting, console, settings_with, stderr
+from cli.reconcile_archive import open_archive
 from cli.reconcile_output import as_json, print_run
 from metering.errors import PermanentError, SettingsInvalid
 from metering.metrics import ReconciliationMetrics
@@ -21,8 +22,9 @@ from rating_engine.price_book.load import load_price_book
 from reconcile.gauges import newest_run, set_gauges, write_textfile
 from reconcile.ledger_rows import LedgerMapping, read_ledger_mapping
 from reconcile.mapping import FileMapping, read_mapping
+from reconcile.own_periods import OwnPeriods
 from reconcile.part import Part
-from reconcile.period import StartOf, month_of
+from reconcile.period import month_of
 from reconcile.policy import Policy, read_policy
 from reconcile.report_csv import write_exceptions
 from reconcile.report_html import write_html
@@ -49,6 +51,9 @@ def reconcile_command(
     gl_mapping: Annotated[
         Path | None, typer.Option(help="YAML file: columns, and the account of each meter.")
     ] = None,
+    archive: Annotated[
+        bool, typer.Option("--archive", help="Take usage from METERLINE_ARCHIVE.")
+    ] = False,
     tolerances: Annotated[
         Path | None, typer.Option(help="YAML file: what may differ, per meter.")
     ] = None,
@@ -77,8 +82,9 @@ def reconcile_command(
     book = load_price_book(settings.catalog)
     rules = _Rules.read(mapping, gl_mapping, tolerances)
     books = Books(
-        period=period, meters=book.catalog.meters, start_of=_start_of(book), policy=rules.policy,
+        period=period, meters=book.catalog.meters, own=_own_periods(book), policy=rules.policy,
         export=export, export_mapping=rules.export, ledger=gl, ledger_mapping=rules.ledger,
+        archive=open_archive(settings, catalog=book.catalog) if archive else None,
     )  # fmt: skip
     with _progress() as say:
         run = _run(settings, books, say=say, actor=acting(settings, actor))
@@ -157,14 +163,14 @@ def _run(settings: Settings, books: Books, *, say: Say, actor: str) -> Reconcili
     return run
 
 
-def _start_of(book: PriceBook) -> StartOf:
-    """When a customer's billing period of a month starts, as the price book has it."""
+def _own_periods(book: PriceBook) -> OwnPeriods:
+    """What the price book says about calendars and prices; the reconciler reckons by itself."""
 
-    def start_of(customer_id: str, year: int, month: int) -> int | None:
+    def calendar_of(customer_id: str) -> tuple[int, str] | None:
         calendar = book.calendar_of(customer_id)
-        return None if calendar is None else calendar.beginning_in(year, month).start
+        return None if calendar is None else (calendar.anchor_day, calendar.time_zone)
 
-    return start_of
+    return OwnPeriods(calendar_of, book.spans)
 
 
 @contextmanager

@@ -21,7 +21,9 @@ def agreed(rows: pl.DataFrame, cards: Cards, *, committed: Iterable[tuple[str, i
 
     `committed` are (customer, start of the period) with a commit, which all charges count against.
     """
-    versions = {number: card.price_version for number, card in cards.items() if not card.carries_s}
+    plain = {number: card for number, card in cards.items() if not card.carries_s}
+    versions = {number: card.price_version for number, card in plain.items()}
+    currencies = {number: card.currency for number, card in plain.items()}
     candidate = (
         pl.col("amount").is_not_null() & ~pl.col("has") & (pl.col("n_cut") > 0)
         & (pl.col("q_cut") == pl.col("q_now")) & (pl.col("q_now") == pl.col("q_once"))
@@ -30,6 +32,8 @@ def agreed(rows: pl.DataFrame, cards: Cards, *, committed: Iterable[tuple[str, i
         & pl.col("cards").list.contains(pl.col("card"))
         & (pl.col("card").replace_strict(versions, default=None, return_dtype=pl.Int64)
            == pl.col("price_version")).fill_null(value=False)
+        & (pl.col("card").replace_strict(currencies, default=None, return_dtype=pl.String)
+           == pl.col("currency")).fill_null(value=False)
     )  # fmt: skip
     found = rows.with_row_index("at").filter(candidate)
     pairs = list(committed)

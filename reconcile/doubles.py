@@ -51,7 +51,11 @@ _SENT_TWICE = """{customers} AND customer_id IN ({mixed}) AND (customer_id, mete
 
 @dataclass(frozen=True, slots=True)
 class Double:
-    """An event that counts beside another one: why, whose, and where it stands."""
+    """An event that ought not to count where it does: why, whose, and where it stands.
+
+    `why` is identity or subject for one that counts beside another one, period for one that
+    occurred in another period, or part of it, than it counts in (see `placement.py`).
+    """
 
     why: str
     customer_id: str
@@ -64,6 +68,8 @@ class Double:
     def reason(self) -> str:
         """For people."""
         where = "/".join(map(str, self.place))
+        if self.why == "period":
+            return f"id {self.id} at {where}: did not occur in the part of the period it counts in"
         if self.why == "identity":
             return f"id {self.id} at {where}: its subject's usage counts for another customer too"
         return f"id {self.id} at {where}: sent with the customer, and again with a subject of it"

@@ -15,7 +15,9 @@ from reconcile.check_totals import Differing, differing_totals, totals_findings
 from reconcile.cuts import Cut
 from reconcile.doubles import Double, places_of, read_sent_twice
 from reconcile.ledger_rows import LedgerMapping
+from reconcile.own_periods import OwnPeriods
 from reconcile.period import Period
+from reconcile.placement import read_misplaced
 from reconcile.policy import Policy
 from reconcile.rejected import Rejected, unbound_findings
 from reconcile.spans import Span
@@ -30,17 +32,20 @@ _NO_CUT = Cut("", ("",), (0,), (0,), 0, is_last=True)
 class Shared:
     """What the ranges have in common. `cuts` is empty where the period is not closed.
 
-    `moved` are doubles of two customers; `export` and `postings` are None where not given.
+    `moved` are doubles of two customers, `strays` findings about events of no period. `export` and
+    `postings` are None where not given.
     """
 
     history: History
     period: Period
+    own: OwnPeriods
     policy: Policy
     cuts: Sequence[Cut]
     cards: Cards
     versions: Mapping[tuple[str, str, str], Sequence[Card]]
     moved: Sequence[Double]
     rejected: Sequence[Rejected]
+    strays: Sequence[Finding]
     export: pl.DataFrame | None
     postings: pl.DataFrame | None
     ledger_mapping: LedgerMapping
@@ -93,11 +98,14 @@ def read_part(shared: Shared, customers: Span) -> Reading:
     period = shared.period.of(customers)
     doubles = [each for each in shared.moved if customers.holds(each.customer_id)]
     doubles += read_sent_twice(shared.history, customers)
-    usage = read_usage(
-        shared.history, period, cuts=shared.cuts or [_NO_CUT], doubles=places_of(doubles)
-    )
-    differing = differing_totals(shared.history, usage, period=period)
-    client = shared.history.client
+    history, cuts = shared.history, shared.cuts or [_NO_CUT]
+    usage = read_usage(history, period, cuts=cuts, doubles=places_of(doubles))
+    misplaced = read_misplaced(history, usage, own=shared.own, period=period)
+    if misplaced:
+        doubles += misplaced
+        usage = read_usage(history, period, cuts=cuts, doubles=places_of(doubles))
+    differing = differing_totals(history, usage, period=period)
+    client = history.client
     billed, agreements = read_billed(client, period), read_agreements(client, period)
     return Reading(period, doubles, usage, billed, agreements, differing)
 
@@ -139,6 +147,7 @@ def _check_lines(
         late = found.late
     if not part.period.customers.low:  # a subject that is bound to nobody is of no customer
         part.add(Check.LINES, unbound_findings(list(shared.rejected)), expected={}, got={})
+        part.add(Check.LINES, shared.strays, expected={}, got={})
     return late
 
 

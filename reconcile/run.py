@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -12,15 +13,19 @@ from clickhouse_connect.driver.client import Client
 
 from metering.catalog import Meter
 from metering.errors import SettingsInvalid
+from reconcile.archived import Archive, Loaded, loaded
 from reconcile.billed import card_versions, read_cards
+from reconcile.cards import Card
 from reconcile.cuts import read_cuts
 from reconcile.doubles import read_moved
 from reconcile.export_rows import read_export
 from reconcile.files import sha256_of
 from reconcile.ledger_rows import LedgerMapping, read_postings
 from reconcile.mapping import GENERIC, FileMapping
+from reconcile.own_periods import OwnPeriods
 from reconcile.part import Part, Reading, Shared, compare_part, read_part
-from reconcile.period import StartOf, find_period
+from reconcile.period import find_period
+from reconcile.placement import stray_findings
 from reconcile.policy import Policy
 from reconcile.rejected import read_rejected
 from reconcile.result import InputFile, Reconciliation, compared
@@ -39,16 +44,20 @@ _FILES_READ = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Books:
-    """What to compare, and by which rules. Files are read before anything is asked of a server."""
+    """What to compare, and by which rules. Files are read before anything is asked of a server.
+
+    Raw history is `usage_events`, or the `archive` where one is given.
+    """
 
     period: str
     meters: Mapping[str, Meter]
-    start_of: StartOf
+    own: OwnPeriods
     policy: Policy = field(default_factory=Policy)
     export: Path | None = None
     export_mapping: FileMapping = GENERIC
     ledger: Path | None = None
     ledger_mapping: LedgerMapping = field(default_factory=LedgerMapping)
+    archive: Archive | None = None
     span_lines: int = SPAN_LINES
 
 
@@ -93,16 +102,41 @@ def reconcile(
     `PermanentError` where a period or a cut is not there.
     """
     say("period and cuts", _FILES_READ)
-    shared = _shared(client, books, files=files)
+    cards = read_cards(client)
+    with ExitStack() as scratch:
+        events = "usage_events"
+        if books.archive is not None:
+            found = scratch.enter_context(
+                loaded(
+                    client, books.archive, own=books.own, versions=card_versions(cards),
+                    say=lambda count: say(f"archive: {count} events", _FILES_READ),
+                )
+            )  # fmt: skip
+            events = found.table
+            run.notes.append(_told(books.archive, found))
+        shared = _shared(client, books, files=files, cards=cards, events=events)
+        _compare(shared, books, run=run, say=say, keep=keep)
+    say("done", 100)
+
+
+def _told(archive: Archive, found: Loaded) -> str:
+    told = f"raw history is the archive {archive.uri}: {found.events} events"
+    if found.not_archived:
+        told += f"; {found.not_archived} it does not hold yet, which were taken from ClickHouse"
+    return told
+
+
+def _compare(shared: Shared, books: Books, *, run: Reconciliation, say: Say, keep: Keep) -> None:
     run.cut_runs = [cut.run_id for cut in shared.cuts]
     if not shared.cuts:
         run.notes.append(f"{books.period} is not closed: invoice lines were not derived again")
     period = shared.period
     spans = find_spans(
-        client, period.condition(), parameters=period.parameters, size=books.span_lines
-    )
-    sums, waiting = _Sums(run, keep), []
-    read = partial(read_part, shared)
+        shared.history.client, period.condition(), parameters=period.parameters,
+        size=books.span_lines,
+    )  # fmt: skip
+    sums, read = _Sums(run, keep), partial(read_part, shared)
+    waiting: list[Reading] = []
     for at, reading in enumerate(_ahead(read, spans)):
         say(_named(at, spans), _share(at, spans))
         if reading.differing:
@@ -117,7 +151,6 @@ def reconcile(
         say(f"{_named(place, spans)}: totals that differ", _share(place, spans))
         sums.take(compare_part(shared, _agreeing(before, now)))
     sums.close(shared)
-    say("done", 100)
 
 
 def _ahead(read: Callable[[Span], Reading], spans: Sequence[Span]) -> Iterator[Reading]:
@@ -132,14 +165,16 @@ def _ahead(read: Callable[[Span], Reading], spans: Sequence[Span]) -> Iterator[R
             yield reading
 
 
-def _shared(client: Client, books: Books, *, files: Files) -> Shared:
-    period = find_period(client, books.period, books.start_of)
-    history = open_history(client, books.meters)
-    cards = read_cards(client)
+def _shared(
+    client: Client, books: Books, *, files: Files, cards: dict[int, Card], events: str
+) -> Shared:
+    period = find_period(client, books.period, books.own)
+    history = open_history(client, books.meters, events=events)
     return Shared(
-        history=history, period=period, policy=books.policy, cuts=read_cuts(client, period),
-        cards=cards, versions=card_versions(cards), moved=read_moved(history),
-        rejected=read_rejected(client, period), export=files.export, postings=files.postings,
+        history=history, period=period, own=books.own, policy=books.policy,
+        cuts=read_cuts(client, period), cards=cards, versions=card_versions(cards),
+        moved=read_moved(history), rejected=read_rejected(client, period),
+        strays=stray_findings(history, period), export=files.export, postings=files.postings,
         ledger_mapping=books.ledger_mapping,
     )  # fmt: skip
 

@@ -102,7 +102,8 @@ SELECT (SELECT count() FROM (SELECT 1 FROM retracted_events LIMIT 1)) > 0,
 class History:
     """Raw history: its table, how its meters add up, and what is to be expected of it.
 
-    `has_retracted`: something of it was taken back. `has_levels`: some totals are no sums. A meter that is not known adds up. `events` is `usage_events`, or a table of the same columns
+    `has_retracted`: something of it was taken back. `has_levels`: some totals are no sums. A meter
+    that is not known adds up. `events` is `usage_events`, or a table of the same columns
     and order.
     """
 
