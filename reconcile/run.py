@@ -120,9 +120,9 @@ def reconcile(
 
 
 def _told(archive: Archive, found: Loaded) -> str:
-    told = f"raw history is the archive {archive.uri}: {found.events} events"
+    told = f"raw history is the archive {archive.uri}: {found.events:,} events"
     if found.not_archived:
-        told += f"; {found.not_archived} it does not hold yet, which were taken from ClickHouse"
+        told += f"; {found.not_archived:,} it does not hold yet, which were taken from ClickHouse"
     return told
 
 
