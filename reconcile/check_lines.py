@@ -174,7 +174,8 @@ class LineCheck:
             if card is None:
                 yield row, Figures(0, 0, 0, 0, 0, 0)
                 continue
-            if not card.carries_s and row.n_cut and row.q_cut == row.q_now == row.q_once:
+            is_plain = row.n_cut and row.q_cut == row.q_now == row.q_once
+            if len(rows) == 1 and not card.carries_s and is_plain:
                 only = card.charge(row.q_cut)  # nothing came late, and nothing is there twice
                 amount = _rule(row, agreement).rounded(only)
                 yield row, Figures(amount, amount, amount, only, only, only)

@@ -50,6 +50,12 @@ CARDS = {
     )
     for version, price in PRICES.items()
 }  # fmt: skip
+LATER = JUNE + 15 * 86_400
+#: Counts what earlier parts of the period used against its allowance.
+CARRYING = Card(
+    9, "growth", 4, "api", "{}", "USD", 15 * 86_400, int(ALLOWANCE) * E12, 0, 0, None, 0,
+    (Tier(0, 0, int(PRICES[1] * E12), 0, 0),),
+)  # fmt: skip
 
 
 def charge(quantity: Decimal, version: int = 1) -> Decimal:
@@ -72,6 +78,8 @@ class Month:
         self.doubles: list[Double] = []
         self.sums: dict[tuple[str, str, str], Decimal] = {}
         self.planted: Counter[str] = Counter()
+        self.terms: dict[str, tuple[int, int]] = {}  # base fee and commit, whole units
+        self.totals_off: dict[str, Decimal] = {}
 
     def plant(self, variance: str, customer: str, amount: Decimal, currency: str = "USD") -> None:
         key = (variance, customer, currency)
@@ -104,6 +112,9 @@ class Month:
     def line(self, customer: str, quantity: Decimal, **changes: Any) -> None:
         self.lines.append(self._line(customer, quantity) | changes)
 
+    def fee(self, customer: str, kind: str, amount: Decimal) -> None:
+        self.line(customer, Decimal(0), kind=kind, meter="", amount=amount, card=0, price_version=0)
+
     def adjusted(self, customer: str, quantity: Decimal, amount: Decimal) -> None:
         row = self._line(customer, quantity) | {"amount": amount, "adjustment_kind": "late_usage"}
         self.adjustments.append(row)
@@ -129,13 +140,17 @@ class Month:
         invoices = lines.group_by("customer_id").agg(
             pl.first("invoice_id", "period_start", "currency"), pl.sum("amount").alias("total")
         )
+        off = {name: whole(amount) for name, amount in self.totals_off.items()}
+        more = pl.col("customer_id").replace_strict(off, default=0, return_dtype=pl.Int128)
+        invoices = invoices.with_columns(pl.col("total") + more)
         billed = Billed(lines, adjustments, adjustments, invoices.select(*INVOICES))
-        agreement = Agreement("growth", "USD", RoundingRule(), 0, 0)
-        customers = {row["customer_id"] for row in [*self.usage, *self.lines]}
+        agreements = {}
+        for customer in {row["customer_id"] for row in [*self.usage, *self.lines]}:
+            fee, commit = (each * E12**2 for each in self.terms.get(customer, (0, 0)))
+            agreements[customer, JUNE] = Agreement("growth", "USD", RoundingRule(), fee, commit)
         check = LineCheck(
-            billed, pl.DataFrame(self.usage, schema=USAGE), cards=CARDS,
-            versions=card_versions(CARDS),
-            agreements={(customer, JUNE): agreement for customer in customers},
+            billed, pl.DataFrame(self.usage, schema=USAGE), cards={**CARDS, 9: CARRYING},
+            versions=card_versions(CARDS), agreements=agreements,
         )  # fmt: skip
         return check.run(self.doubles)
 
@@ -191,6 +206,19 @@ def parts_of_lines(month: Month, number: int) -> None:
     month.used(who := f"edited-{number}", quantity := month.quantity())
     month.line(who, quantity, amount=charge(quantity) - off)
     month.plant("manual_edit", who, -off)
+    month.used(who := f"two-cents-{number}", quantity := month.quantity())
+    month.line(who, quantity, amount=charge(quantity) + 2 * CENT)
+    month.plant("manual_edit", who, 2 * CENT)
+    month.used(who := f"free-quantity-{number}", Decimal(50))  # within the allowance
+    month.line(who, Decimal(60))
+    month.plant("wrong_quantity", who, Decimal(0))
+    month.used(who := f"free-version-{number}", Decimal(50))
+    month.line(who, Decimal(50), price_version=2)
+    month.plant("wrong_price_version", who, Decimal(0))
+    month.used(who := f"adjusted-for-nothing-{number}", quantity := month.quantity())
+    month.line(who, quantity)
+    month.adjusted(who, off, off)
+    month.plant("late", who, off)
 
 
 def several(month: Month, number: int) -> None:
@@ -247,3 +275,52 @@ def test_an_adjustment_with_nothing_behind_it_is_told() -> None:
     (finding,) = month.check().findings
     assert (str(finding.variance), finding.currency) == ("missing_in_usage", "USD")
     assert decimal_of(finding.amount) == Decimal("7.5")
+
+
+def test_base_fees_true_ups_and_totals_are_derived_too() -> None:
+    month = Month(2)
+    for number in range(4):
+        month.used(who := f"right-{number}", Decimal(1100))  # 12.30, and 37.70 up to the commit
+        month.terms[who] = (20, 50)
+        month.line(who, Decimal(1100))
+        month.fee(who, "base_fee", Decimal(20))
+        month.fee(who, "true_up", Decimal("37.70"))
+        month.used(who := f"fee-{number}", Decimal(1100))
+        month.terms[who] = (20, 0)
+        month.line(who, Decimal(1100))
+        month.fee(who, "base_fee", Decimal(21))
+        month.plant("manual_edit", who, Decimal(1))
+        month.used(who := f"no-true-up-{number}", Decimal(1100))
+        month.terms[who] = (0, 50)
+        month.line(who, Decimal(1100))
+        month.plant("manual_edit", who, Decimal("-37.70"))
+        month.used(who := f"true-up-for-nothing-{number}", Decimal(1100))
+        month.line(who, Decimal(1100))
+        month.fee(who, "true_up", Decimal(3))
+        month.plant("manual_edit", who, Decimal(3))
+        month.used(who := f"total-{number}", Decimal(1100))
+        month.line(who, Decimal(1100))
+        month.totals_off[who] = Decimal("0.50")
+        month.plant("manual_edit", who, Decimal("0.50"))
+    result = month.check()
+    found = {
+        (str(each.variance), each.subject.customer_id, each.currency): decimal_of(each.amount)
+        for each in result.findings
+    }
+    assert found == month.sums
+    explained = sum(each.amount for each in result.findings)
+    assert explained == result.billed["USD"] - result.due["USD"]
+
+
+def test_an_allowance_that_an_earlier_part_used_is_gone_in_the_later_one() -> None:
+    month = Month(3)
+    month.used("one", Decimal(80))
+    month.line("one", Decimal(80))
+    month.used("one", Decimal(100))
+    month.usage[-1].update(part_start=LATER, cards=[9], usage_card=9)
+    due = (80 * PRICES[1]).quantize(CENT, ROUND_HALF_EVEN)  # of 100 units 20 are left
+    month.line("one", Decimal(100), part_start=LATER, card=9, price_version=4, amount=due)
+    assert month.check().findings == []
+    month.lines[-1]["amount"] = Decimal(0)
+    (finding,) = month.check().findings
+    assert decimal_of(finding.amount) == -due
