@@ -12,22 +12,25 @@ import typer
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from cli.context import CatalogOption, JsonOption, acting, console, settings_with, stderr
+from cli.reconcile_archive import open_archive
 from cli.reconcile_output import as_json, print_run
 from metering.errors import PermanentError, SettingsInvalid
 from metering.metrics import ReconciliationMetrics
 from metering.settings import Settings
 from rating_engine.price_book.book import PriceBook
 from rating_engine.price_book.load import load_price_book
-from reconcile.cuts import read_cuts
 from reconcile.gauges import newest_run, set_gauges, write_textfile
 from reconcile.ledger_rows import LedgerMapping, read_ledger_mapping
 from reconcile.mapping import FileMapping, read_mapping
-from reconcile.period import StartOf, month_of
+from reconcile.own_periods import OwnPeriods
+from reconcile.part import Part
+from reconcile.period import month_of
 from reconcile.policy import Policy, read_policy
 from reconcile.report_csv import write_exceptions
 from reconcile.report_html import write_html
+from reconcile.result import Reconciliation
 from reconcile.review_records import review_rows
-from reconcile.run import Books, Outcome, Say, read_files, reconcile
+from reconcile.run import Books, Say, read_files, reconcile
 from reconcile.store import write_findings, write_frame, write_run
 from sinks.clickhouse import clickhouse_errors, connect_clickhouse
 
@@ -48,6 +51,9 @@ def reconcile_command(
     gl_mapping: Annotated[
         Path | None, typer.Option(help="YAML file: columns, and the account of each meter.")
     ] = None,
+    archive: Annotated[
+        bool, typer.Option("--archive", help="Take usage from METERLINE_ARCHIVE.")
+    ] = False,
     tolerances: Annotated[
         Path | None, typer.Option(help="YAML file: what may differ, per meter.")
     ] = None,
@@ -76,12 +82,12 @@ def reconcile_command(
     book = load_price_book(settings.catalog)
     rules = _Rules.read(mapping, gl_mapping, tolerances)
     books = Books(
-        period=period, meters=book.catalog.meters, start_of=_start_of(book), policy=rules.policy,
+        period=period, meters=book.catalog.meters, own=_own_periods(book), policy=rules.policy,
         export=export, export_mapping=rules.export, ledger=gl, ledger_mapping=rules.ledger,
+        archive=open_archive(settings, catalog=book.catalog) if archive else None,
     )  # fmt: skip
     with _progress() as say:
-        outcome = _run(settings, books, say=say, actor=acting(settings, actor))
-    run = outcome.run
+        run = _run(settings, books, say=say, actor=acting(settings, actor))
     if html is not None:
         _written(html, lambda: write_html(html, run))
     if exceptions is not None:
@@ -131,35 +137,40 @@ class _Rules:
         return cls(export, ledger, policy)
 
 
-def _run(settings: Settings, books: Books, *, say: Say, actor: str) -> Outcome:
+def _run(settings: Settings, books: Books, *, say: Say, actor: str) -> Reconciliation:
     """Compare and store; files first, so that a wrong one leaves nothing behind."""
+    say("files", 0)
     files = read_files(books)
+    reader = connect_clickhouse(settings, answer_s=_ANSWER_S)
     client = connect_clickhouse(settings, answer_s=_ANSWER_S)
-    started = datetime.now(UTC)
     run_id = f"reconcile-{books.period}-{uuid.uuid4().hex[:12]}"
+    run = Reconciliation(run_id, books.period, datetime.now(UTC), inputs=list(files.inputs))
+
+    def keep(part: Part) -> None:
+        records = review_rows(
+            client, part, policy=books.policy, run_id=run_id, now=datetime.now(UTC)
+        )
+        write_frame(client, "review_records_log", records)
+
     try:
         with clickhouse_errors("reconciling"):
-            outcome = reconcile(client, books, files, run_id=run_id, now=started, say=say)
-            say("storing", 100)
-            records = review_rows(client, outcome, policy=books.policy, now=datetime.now(UTC))
-            write_findings(client, outcome.run)
-            write_frame(client, "review_records_log", records)
-            cuts = [cut.run_id for cut in read_cuts(client, outcome.run.period)]
-            now = datetime.now(UTC)
-            write_run(client, outcome.run, actor=actor, cut_runs=cuts, now=now)
+            reconcile(reader, books, files=files, run=run, say=say, keep=keep)
+            write_findings(client, run)
+            write_run(client, run, actor=actor, now=datetime.now(UTC))
     finally:
+        reader.close()
         client.close()
-    return outcome
+    return run
 
 
-def _start_of(book: PriceBook) -> StartOf:
-    """When a customer's billing period of a month starts, as the price book has it."""
+def _own_periods(book: PriceBook) -> OwnPeriods:
+    """What the price book says about calendars and prices; the reconciler reckons by itself."""
 
-    def start_of(customer_id: str, year: int, month: int) -> int | None:
+    def calendar_of(customer_id: str) -> tuple[int, str] | None:
         calendar = book.calendar_of(customer_id)
-        return None if calendar is None else calendar.beginning_in(year, month).start
+        return None if calendar is None else (calendar.anchor_day, calendar.time_zone)
 
-    return start_of
+    return OwnPeriods(calendar_of, book.spans)
 
 
 @contextmanager

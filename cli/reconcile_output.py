@@ -17,7 +17,7 @@ def as_json(run: Reconciliation) -> bytes:
     """The whole run. Amounts and quantities are decimal text."""
     document: dict[str, Any] = {
         "run_id": run.run_id,
-        "period": run.period.name,
+        "period": run.period,
         "exit_code": run.exit_code,
         "checks": [str(each) for each in run.checks],
         "notes": run.notes,
@@ -64,7 +64,7 @@ def _finding(each: Finding) -> dict[str, Any]:
 
 def print_run(console: Console, run: Reconciliation, *, limit: int) -> None:
     """Totals, sums by class, and the findings that matter most."""
-    console.print(f"reconciliation of {run.period.name}, run {run.run_id}", markup=False)
+    console.print(f"reconciliation of {run.period}, run {run.run_id}", markup=False)
     for each in run.inputs:
         console.print(
             f"{each.role}: {each.name}, {each.rows} rows, sha256 {each.sha256[:16]}", markup=False

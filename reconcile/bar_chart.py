@@ -8,8 +8,9 @@ _ROW = 30
 _BAR = 16
 _LABEL = 216
 _WIDTH = 680
-#: Room for the amount beside the longest bar.
-_AMOUNT = 100
+#: Width of a digit of an amount, and what stands before and behind it.
+_DIGIT, _BESIDE = 8, 14
+_LABEL_CHARACTERS = 27
 
 
 class Bar(NamedTuple):
@@ -25,8 +26,8 @@ def bar_chart(bars: Sequence[Bar], *, title: str) -> str:
     """SVG of all bars on one scale; `title` is what a screen reader says."""
     least = min(0, *(bar.value for bar in bars))
     most = max(0, *(bar.value for bar in bars))
-    left = _LABEL + (_AMOUNT if least < 0 else 8)
-    room = _WIDTH - left - (_AMOUNT if most > 0 else 8)
+    left = _LABEL + _room_beside([bar for bar in bars if bar.value < 0])
+    room = _WIDTH - left - _room_beside([bar for bar in bars if bar.value > 0])
     span = (most - least) or 1
     zero = left + room * -least // span
     height = _ROW * len(bars) + 8
@@ -42,7 +43,7 @@ def bar_chart(bars: Sequence[Bar], *, title: str) -> str:
         middle = top + _BAR // 2 + 4
         anchor, beside = ("end", start - 6) if bar.value < 0 else ("start", start + width + 6)
         size = f'x="{start}" y="{top}" width="{width}" height="{_BAR}" rx="3"'
-        label = escape(_short(bar.label))
+        label = f"<title>{escape(bar.label)}</title>{escape(_short(bar.label))}"
         rows += [
             f'<text x="{_LABEL - 14}" y="{middle}" class="label">{label}</text>',
             f'<rect {size} class="bar {bar.tone}"/>',
@@ -52,5 +53,14 @@ def bar_chart(bars: Sequence[Bar], *, title: str) -> str:
     return "\n".join([*rows, "</svg>"])
 
 
-def _short(label: str, most: int = 27) -> str:
-    return label if len(label) <= most else label[: most - 1] + "…"
+def _room_beside(bars: Sequence[Bar]) -> int:
+    """For the longest amount, should it stand beside the longest bar."""
+    return _BESIDE + _DIGIT * max((len(bar.text) for bar in bars), default=0)
+
+
+def _short(label: str) -> str:
+    """Beginning and end of a long label: what tells identifiers apart is mostly at their end."""
+    if len(label) <= _LABEL_CHARACTERS:
+        return label
+    half = (_LABEL_CHARACTERS - 1) // 2
+    return f"{label[:half]}…{label[-half:]}"

@@ -72,13 +72,13 @@ class Billed:
 
 
 def read_billed(client: Client, period: Period) -> Billed:
-    """All that was billed for the period, or in it."""
+    """All that was billed for the period, or in it, of its range of customers."""
     bound = period.parameters
     own, posted = period.condition(), period.condition("posted_to")
     return Billed(
         frame(client, _LINES.format(period=own), bound),
         frame(client, _ADJUSTMENTS.format(period=own, own=own), bound),
-        frame(client, _ADJUSTMENTS.format(period=posted, own="1"), bound),
+        frame(client, _ADJUSTMENTS.format(period=posted, own=period.customers.condition), bound),
         frame(client, _INVOICES.format(period=own), bound),
     )
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 #: A charge (10^-24) for each unit of an amount (10^-12).
 _FINER = 10**12
+#: The smallest amount of a currency (10^-12), by its minor digits.
+_MINOR_UNITS = tuple(int(10 ** (12 - digits)) for digits in range(13))
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,11 @@ class Card:
         overage = quantity - self.covered_here(used_before)
         if overage <= 0:
             return self._due(self.base_fee + self.at_zero)
-        tier = [each for each in self.tiers if each.above < overage][-1]
+        tier = self.tiers[0]
+        for each in self.tiers:
+            if each.above >= overage:
+                break
+            tier = each
         beyond = overage - tier.above
         due = tier.charge + tier.unit_price * beyond
         if tier.package_units:
@@ -87,14 +93,14 @@ class RoundingRule:
     @property
     def minor_unit(self) -> int:
         """The smallest amount, in 10^-12."""
-        return int(10 ** (12 - self.minor_digits))
+        return _MINOR_UNITS[self.minor_digits]
 
     def rounded(self, charge: int) -> int:
         """The amount (10^-12) of an exact charge (10^-24). A credit mirrors its charge."""
-        unit = self.minor_unit * _FINER
-        minor, rest = divmod(abs(charge), unit)
-        above_half = 2 * rest - unit
-        is_up = self.name == "half_up" or minor % 2 == 1
-        if above_half > 0 or (above_half == 0 and is_up):
-            minor += 1
-        return (-minor if charge < 0 else minor) * self.minor_unit
+        small = _MINOR_UNITS[self.minor_digits]
+        minor, rest = divmod(abs(charge), small * _FINER)
+        if rest:
+            above_half = 2 * rest - small * _FINER
+            is_up = self.name == "half_up" or minor % 2 == 1
+            minor += above_half > 0 or (above_half == 0 and is_up)
+        return (-minor if charge < 0 else minor) * small

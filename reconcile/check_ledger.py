@@ -111,7 +111,7 @@ def _findings(sums: list[_Sum]) -> list[Finding]:
             found.append(_finding(each, VarianceClass.CURRENCY, amount, reason))
             rest -= amount
         if rest:
-            found.append(_rest(each, rest))
+            found.append(_rest(each, rest, is_moved=each.currency in moved))
     return found
 
 
@@ -125,16 +125,16 @@ def _moved(sums: list[_Sum]) -> dict[str, int]:
     return {unposted[0].currency: -face, unbilled[0].currency: face}
 
 
-def _rest(each: _Sum, rest: int) -> Finding:
+def _rest(each: _Sum, rest: int, *, is_moved: bool) -> Finding:
     told = f"expected {money_text(each.expected)}, got {money_text(each.got)}"
     minor_unit = 10 ** (12 - each.minor_digits)
     missing = [amount for amount in each.adjustments if amount]
     if missing and -rest in {*missing, sum(missing)}:
         reason = f"an adjustment of {money_text(-rest)} is not posted"
         return _finding(each, VarianceClass.LATE, rest, reason)
-    if not each.postings:
+    if not each.postings and not is_moved:
         return _finding(each, VarianceClass.MISSING_IN_INVOICE, rest, f"nothing is posted: {told}")
-    if not each.lines:
+    if not each.lines and not is_moved:
         return _finding(each, VarianceClass.MISSING_IN_USAGE, rest, f"nothing is billed: {told}")
     if abs(rest) <= minor_unit * max(each.lines, each.postings):
         return _finding(each, VarianceClass.ROUNDING, rest, f"a minor unit a line at most: {told}")

@@ -5,19 +5,21 @@ Of every customer, meter, group and part of the period:
     billed = line + its adjustments          due = f(q_once)
     billed - due = (line - f(q_cut))         what was edited: quantity, price, rounding, the rest
                  + (f(q_cut) + adjustments - f(q_now))      late: came after, not yet adjusted
-                 + (f(q_now) - f(q_once))                   duplicate: there twice in raw history
+                 + (f(q_now) - f(q_once))                   duplicate: there twice in raw history,
+                                                            or of another part of the period
 
 and likewise for base fee and true-up. f is the line's rate card, evaluated by `cards.py`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import groupby
 from typing import NamedTuple
 
 import polars as pl
 
+from reconcile.agreed_lines import agreed
 from reconcile.agreements import Agreement, Agreements
 from reconcile.billed import Billed
 from reconcile.cards import Card, Cards, RoundingRule
@@ -34,6 +36,7 @@ _OF_LINES = (
     "minor_digits", "rounding",
 )  # fmt: skip
 _CHARGE = "charge"
+_REASONS_MAX = 20
 _CREDIT = "credit"  # money given on purpose: no usage stands behind it
 
 
@@ -63,6 +66,7 @@ class _Row(NamedTuple):
     rounding: str
     adjusted: int
     has_adjustment: bool
+    adjusted_currency: str
 
 
 @dataclass(slots=True)
@@ -107,14 +111,20 @@ class LineCheck:
     def run(self, doubles: Sequence[Double]) -> LinesResult:
         """Everything that is not as raw history has it."""
         found = self._result
-        reasons: dict[tuple[str, str], list[str]] = {}
+        known: dict[tuple[str, str], list[Double]] = {}
         for double in doubles:
-            reasons.setdefault((double.customer_id, double.meter), []).append(double.reason)
+            known.setdefault((double.customer_id, double.meter), []).append(double)
         charges: dict[tuple[str, int], CustomerCharges] = {}
-        for (customer, _meter, _group, start), parts in groupby(self._rows(), key=lambda r: r[:4]):
+        rows = self._rows()
+        committed = (key for key, each in self._agreements.items() if each.commit)
+        is_agreed = agreed(rows, self._cards, committed=committed)
+        plain = rows.filter(is_agreed).group_by("currency").agg(pl.sum("amount"))
+        found.due = dict(plain.iter_rows())
+        rest = (_Row(*row) for row in rows.filter(~is_agreed).iter_rows())
+        for (customer, _meter, _group, start), parts in groupby(rest, key=lambda r: r[:4]):
             agreement = self._agreements.get((customer, start))
             for row, due in self._parts(list(parts), agreement):
-                self._compare(row, due, doubles=reasons.get((row.customer_id, row.meter), []))
+                self._compare(row, due, doubles=known.get((row.customer_id, row.meter), []))
                 if agreement is not None and agreement.commit:
                     entry = charges.setdefault((customer, start), CustomerCharges())
                     entry.add(due.exact_cut, due.cut, due.exact_now, due.now, due.once)
@@ -127,14 +137,16 @@ class LineCheck:
                 found.billed[currency] = found.billed.get(currency, 0) + amount
         return found
 
-    def _rows(self) -> Iterator[_Row]:
+    def _rows(self) -> pl.DataFrame:
         lines = self._billed.lines.filter(pl.col("kind") == _CHARGE).select(*_KEY, *_OF_LINES)
         adjusted = (
             _no_credits(self._billed).filter(pl.col("kind") == _CHARGE)
-            .group_by(_KEY).agg(pl.sum("amount").alias("adjusted"))
+            .group_by(_KEY).agg(
+                pl.sum("amount").alias("adjusted"), pl.last("currency").alias("adjusted_currency")
+            )
         )  # fmt: skip
-        usage = self._usage.rename({"card": "usage_card"}).select(*_KEY, *_OF_USAGE)
-        joined = (
+        usage = self._usage.select(*_KEY, *_OF_USAGE)
+        return (
             usage.join(lines, on=_KEY, how="full", coalesce=True)
             .join(adjusted, on=_KEY, how="full", coalesce=True)
             .sort(_KEY)
@@ -148,9 +160,9 @@ class LineCheck:
                 *(pl.col(name).fill_null("") for name in ("line_id", "invoice_id", "currency")),
                 pl.col("minor_digits").fill_null(2), pl.col("rounding").fill_null("half_even"),
                 pl.col("adjusted").fill_null(0), pl.col("adjusted").is_not_null().alias("has"),
+                pl.col("adjusted_currency").fill_null(""),
             )
         )  # fmt: skip
-        return (_Row(*row) for row in joined.iter_rows())
 
     def _parts(
         self, rows: list[_Row], agreement: Agreement | None
@@ -162,7 +174,8 @@ class LineCheck:
             if card is None:
                 yield row, Figures(0, 0, 0, 0, 0, 0)
                 continue
-            if not card.carries_s and row.n_cut and row.q_cut == row.q_now == row.q_once:
+            is_plain = row.n_cut and row.q_cut == row.q_now == row.q_once
+            if len(rows) == 1 and not card.carries_s and is_plain:
                 only = card.charge(row.q_cut)  # nothing came late, and nothing is there twice
                 amount = _rule(row, agreement).rounded(only)
                 yield row, Figures(amount, amount, amount, only, only, only)
@@ -194,33 +207,36 @@ class LineCheck:
         agrees = any((c.plan, c.price_version) == (own.plan, own.price_version) for c in rated)
         return own if agrees or not rated else self._cards.get(row.usage_card, rated[0])
 
-    def _compare(self, row: _Row, due: Figures, *, doubles: list[str]) -> None:
+    def _compare(self, row: _Row, due: Figures, *, doubles: list[Double]) -> None:
         found = self._result
         card = self._card(row)
-        currency = row.currency or (card.currency if card else "")
-        if card is None and row.amount is None:
+        if card is None and row.amount is None and not row.has_adjustment:
             return  # usage without a price: nothing is due
+        currency = card.currency if card else row.currency or row.adjusted_currency
         found.due[currency] = found.due.get(currency, 0) + due.once
-        if card is not None and _agrees(row, due, price_version=card.price_version):
+        if card is not None and _agrees(row, due, card=card):
             return
         rule = _rule(row, self._agreements.get((row.customer_id, row.period_start)))
         if row.q_now != row.q_cut:
             key = (row.customer_id, row.meter, row.group, row.part_start)
             found.late.setdefault(key, []).append(row.q_now - row.q_cut)
         tell = _Teller(row, due, currency)
+        found.findings += _of_currencies(row, tell=tell)
         is_missing = row.amount is None and row.n_cut > 0 and bool(due.cut or row.q_cut)
         if is_missing:
             found.findings.append(_missing(row, due, tell=tell))
         elif row.amount is not None:
             found.findings += self._line_findings(row, due, card=card, rule=rule, tell=tell)
+        if row.amount is None and not row.n_now and not row.n_cut:
+            found.findings += _groundless(row, due, tell=tell)
+            return
         waiting = due.cut + row.adjusted - due.now
         if waiting and not (is_missing and not row.has_adjustment):
             units = text_of(row.q_now - row.q_cut)
             reason = f"{units} units came or were taken back after the cut, and are not adjusted"
             found.findings.append(tell(VarianceClass.LATE, waiting, reason))
         if row.q_now != row.q_once or due.now != due.once:
-            reason = "; ".join(doubles) or "an earlier part holds usage that is there twice"
-            found.findings.append(tell(VarianceClass.DUPLICATE, due.now - due.once, reason))
+            found.findings.append(_beside(due, doubles=doubles, tell=tell))
 
     def _line_findings(
         self, row: _Row, due: Figures, *, card: Card | None, rule: RoundingRule, tell: "_Teller"
@@ -270,6 +286,37 @@ class _Teller:
         )  # fmt: skip
 
 
+def _of_currencies(row: _Row, *, tell: "_Teller") -> list[Finding]:
+    """What is billed in another currency than the price's: too much there, too little here."""
+    found = []
+    for amount, currency in ((row.amount, row.currency), (row.adjusted, row.adjusted_currency)):
+        if amount and currency and currency != tell.currency:
+            reason = f"billed in {currency}, expected {tell.currency}"
+            other = replace(tell, currency=currency)
+            found.append(tell(VarianceClass.CURRENCY, -amount, reason))
+            found.append(other(VarianceClass.CURRENCY, amount, reason))
+    return found
+
+
+def _groundless(row: _Row, due: Figures, *, tell: "_Teller") -> list[Finding]:
+    """Neither usage nor a line: whatever is adjusted has nothing behind it."""
+    if off := row.adjusted - due.once:
+        reason = "adjusted, and raw history has no usage behind it"
+        return [tell(VarianceClass.MISSING_IN_USAGE, off, reason)]
+    return []
+
+
+def _beside(due: Figures, *, doubles: list[Double], tell: _Teller) -> Finding:
+    """Usage that counts here and ought not to: it is there twice, or is not of this part."""
+    shown = [each.reason for each in doubles[:_REASONS_MAX]]
+    if more := len(doubles) - len(shown):
+        shown.append(f"and {more} more")
+    reason = "; ".join(shown) or "an earlier part holds usage that does not count there"
+    is_copy = any(each.why != "period" for each in doubles)
+    variance = VarianceClass.DUPLICATE if is_copy else VarianceClass.WRONG_QUANTITY
+    return tell(variance, due.now - due.once, reason)
+
+
 def _missing(row: _Row, due: Figures, *, tell: _Teller) -> Finding:
     """Nothing bills the usage; where nothing adjusts it either, all of it, late or not."""
     reason = f"{text_of(row.q_now)} units were used, and no line of an invoice bills them"
@@ -277,13 +324,14 @@ def _missing(row: _Row, due: Figures, *, tell: _Teller) -> Finding:
     return tell(VarianceClass.MISSING_IN_INVOICE, amount, reason)
 
 
-def _agrees(row: _Row, due: Figures, *, price_version: int) -> bool:
+def _agrees(row: _Row, due: Figures, *, card: Card) -> bool:
     """Nothing to tell: billed as derived, nothing late, nothing twice. So are most."""
     return (
         row.amount == due.cut == due.now == due.once
         and row.quantity == row.q_cut == row.q_now == row.q_once
-        and row.price_version == price_version
-        and not row.adjusted
+        and row.price_version == card.price_version
+        and not row.has_adjustment
+        and row.currency == card.currency
         and (row.n_cut > 0 or not row.quantity)
     )
 

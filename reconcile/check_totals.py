@@ -1,75 +1,60 @@
 """Check (a): live totals against raw history, by customer, meter, group and part of the period.
 
 Workers may be writing meanwhile, and both sides are read a moment apart: what differs is read once
-more after a pause, and counts only where it still differs by the same numbers.
+more after a pause, and counts only where it still differs by the same numbers (see `run.py`).
 """
 
-import time
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from clickhouse_connect.driver.client import Client
+import polars as pl
 
-from metering.catalog import Meter
 from reconcile.agreements import Agreements
 from reconcile.cards import Cards, RoundingRule
 from reconcile.period import Period, moment_text
-from reconcile.query import READ_SETTINGS
-from reconcile.usage import EVENTS, meter_parameters, quantity_where
+from reconcile.query import READ_SETTINGS, frame
+from reconcile.usage import History
 from reconcile.variance import Check, Finding, Subject, VarianceClass, text_of
 
-_PAUSE_S = 2
-_KEY = "customer_id, meter, `group`, period_start, part_start"
-#: Totals may or may not have been corrected for what was taken back: either is right.
-_COMPARED = f"""
-SELECT {_KEY}, max(is_total) AS in_totals, max(is_raw) AS in_raw, max(rate_card) AS card,
-       toString(reinterpretAsInt256(sum(total))) AS t, toString(reinterpretAsInt256(sum(raw))) AS r
-FROM
-(
-    SELECT customer_id, toString(meter) AS meter, `group`,
-           toInt64(toUnixTimestamp(t.period_start)) AS period_start,
-           toInt64(toUnixTimestamp(t.part_start)) AS part_start, 1 AS is_total, 0 AS is_raw,
-           argMax(t.card, (t.updated_at, t.absorbed_offset)) AS rate_card,
-           multiIf(any(t.aggregation) = 'max', max(t.quantity),
-               any(t.aggregation) = 'latest',
-               argMax(t.quantity, (t.last_occurred_at, t.last_identity)), sum(t.quantity)) AS total,
-           toDecimal256(0, 12) AS raw, toDecimal256(0, 12) AS raw_all
-    FROM (SELECT * FROM usage_totals FINAL WHERE {{period}} AND events > 0) AS t
-    GROUP BY customer_id, meter, `group`, period_start, part_start
-    UNION ALL
-    SELECT customer_id, meter, `group`, toInt64(toUnixTimestamp(e.period_start)) AS period_start,
-           toInt64(toUnixTimestamp(e.part_start)) AS part_start, 0, countIf(taken_back_us = 0) > 0,
-           argMax(event_card, (record_time, event_card)), toDecimal256(0, 12),
-           {quantity_where("taken_back_us = 0")}, {quantity_where("{all}")}
-    FROM ({EVENTS}) AS e
-    GROUP BY customer_id, meter, `group`, period_start, part_start, how
-)
-GROUP BY {_KEY}
-HAVING (sum(total) != sum(raw) AND sum(total) != sum(raw_all)) OR (in_totals != in_raw
-    AND (sum(total) != 0 OR sum(raw) != 0))
-ORDER BY {_KEY}
+_KEY = ["customer_id", "meter", "group", "period_start", "part_start"]
+_GROUP = "customer_id, meter, `group`, t.period_start, t.part_start"
+_TOTALS = f"""
+SELECT customer_id, toString(meter) AS meter, `group`,
+       toInt64(toUnixTimestamp(t.period_start)) AS period_start,
+       toInt64(toUnixTimestamp(t.part_start)) AS part_start,
+       toUInt64(bitAnd(max(bitShiftLeft(toUInt256(toUnixTimestamp(t.updated_at)), 128)
+           + bitShiftLeft(toUInt256(t.absorbed_offset), 64) + toUInt256(t.card)),
+           toUInt256(18446744073709551615))) AS total_card, toDecimal128({{quantity}}, 12) AS total
+FROM (SELECT * FROM usage_totals FINAL WHERE {{period}} AND events > 0 AND {{which}}) AS t
+GROUP BY {_GROUP}
 """
+_LEVEL = "aggregation IN ('max', 'latest')"
+_LEVEL_QUANTITY = """if(any(t.aggregation) = 'max', max(t.quantity),
+    argMax(t.quantity, (t.last_occurred_at, t.last_identity)))"""
 #: Copies of an identity at other coordinates, asked only for customers whose totals differ.
-_TWICE = f"""
+_TWICE = """
 SELECT customer_id, toString(meter), `group`, toInt64(toUnixTimestamp(period_start)),
        toInt64(toUnixTimestamp(part_start)),
        toString(reinterpretAsInt256(sum(toDecimal256(quantity, 12))))
 FROM
 (
-    SELECT DISTINCT {_KEY}, quantity, stream, partition, offset, `index`
-    FROM usage_events
-    WHERE {{period}} AND NOT disregarded AND customer_id IN %(customers)s
+    SELECT DISTINCT customer_id, meter, `group`, period_start, part_start, quantity, stream,
+        partition, offset, `index`
+    FROM {events}
+    WHERE {period} AND NOT disregarded AND customer_id IN %(customers)s
       AND transform(meter, %(meters)s, %(aggregations)s, 'sum') = 'sum'
       AND (stream, partition, offset, `index`) NOT IN
-          (SELECT stream, partition, offset, `index` FROM usage_events FINAL
+          (SELECT stream, partition, offset, `index` FROM {events} FINAL
            WHERE customer_id IN %(customers)s)
 )
-GROUP BY {_KEY}
+GROUP BY customer_id, meter, `group`, period_start, part_start
 """
-_RETRACTED = "SELECT count() FROM retracted_events FINAL WHERE is_retracted"
+#: Customers that one question names.
+_CUSTOMERS_AT_ONCE = 1000
+_ZERO = pl.lit(0, pl.Int128)
 
 
-class _Differing(NamedTuple):
+class Differing(NamedTuple):
     """A total that is not raw history added up; quantities are 10^-12."""
 
     customer_id: str
@@ -86,16 +71,41 @@ class _Differing(NamedTuple):
     twice: int
 
 
-def check_totals(
-    client: Client, period: Period, *, meters: Mapping[str, Meter], cards: Cards,
-    agreements: Agreements,
-) -> list[Finding]:  # fmt: skip
+def differing_totals(history: History, usage: pl.DataFrame, *, period: Period) -> list[Differing]:
+    """Where the totals of the period are not `usage` (see `read_usage`).
+
+    Totals may or may not have been corrected for what was taken back: either is right.
+    """
+    bound = period.parameters
+    sums = [("sum(t.quantity)", f"NOT ({_LEVEL})"), (_LEVEL_QUANTITY, _LEVEL)]
+    totals = pl.concat(
+        frame(
+            history.client,
+            _TOTALS.format(quantity=quantity, period=period.condition(), which=which), bound,
+        )
+        for quantity, which in sums[: 1 + history.has_levels]
+    )  # fmt: skip
+    joined = totals.join(usage, on=_KEY, how="full", coalesce=True).with_columns(
+        pl.col("total").is_not_null().alias("in_totals"),
+        (pl.col("n_now").fill_null(0) > 0).alias("in_raw"),
+        *(pl.col(name).fill_null(_ZERO) for name in ("total", "q_now", "q_all")),
+        pl.coalesce("usage_card", "total_card").alias("card"),
+    )
+    is_off = (pl.col("total") != pl.col("q_now")) & (pl.col("total") != pl.col("q_all"))
+    is_alone = (pl.col("in_totals") != pl.col("in_raw")) & (
+        (pl.col("total") != 0) | (pl.col("q_now") != 0)
+    )
+    found = joined.filter(is_off | is_alone).sort(_KEY)
+    columns = (*_KEY, "in_totals", "in_raw", "card", "total", "q_now")
+    rows: list[tuple[Any, ...]] = found.select(columns).rows()
+    twice = _copies(history, period, customers=sorted({row[0] for row in rows}))
+    return [Differing(*(*row, twice.get(row[:5], 0))) for row in rows]
+
+
+def totals_findings(
+    differing: Sequence[Differing], *, cards: Cards, agreements: Agreements
+) -> list[Finding]:
     """Totals that are not raw history added up, valued by their own rate card."""
-    differing = _read(client, period, meters)
-    if differing:
-        time.sleep(_PAUSE_S)
-        again = set(_read(client, period, meters))
-        differing = [each for each in differing if each in again]
     return [
         finding
         for each in differing
@@ -103,25 +113,23 @@ def check_totals(
     ]
 
 
-def _read(client: Client, period: Period, meters: Mapping[str, Meter]) -> list[_Differing]:
-    bound: dict[str, Any] = {**period.parameters, **meter_parameters(meters)}
-    anything = client.query(_RETRACTED).result_rows[0][0]
-    # where nothing was taken back, the same words twice are added up once
-    sql = _COMPARED.replace("{all}", "1" if anything else "taken_back_us = 0")
-    sql = sql.replace("{period}", period.condition())
-    rows = client.query(sql, parameters=bound, settings=READ_SETTINGS).result_rows
-    if not rows:
-        return []
-    bound["customers"] = sorted({row[0] for row in rows})
-    sql = _TWICE.replace("{period}", period.condition())
-    copies = client.query(sql, parameters=bound, settings=READ_SETTINGS).result_rows
-    twice = {tuple(row[:-1]): int(row[-1]) for row in copies}
-    return [
-        _Differing(*(*row[:-2], *map(int, row[-2:]), twice.get(tuple(row[:5]), 0))) for row in rows
-    ]
+def _copies(
+    history: History, period: Period, *, customers: list[str]
+) -> dict[tuple[Any, ...], int]:
+    """Units that raw history folds into another coordinate's, by key."""
+    sql = _TWICE.format(period=period.condition(), events=history.events)
+    found: dict[tuple[Any, ...], int] = {}
+    for at in range(0, len(customers), _CUSTOMERS_AT_ONCE):
+        bound = {
+            **period.parameters, **history.parameters,
+            "customers": customers[at : at + _CUSTOMERS_AT_ONCE],
+        }  # fmt: skip
+        rows = history.client.query(sql, parameters=bound, settings=READ_SETTINGS).result_rows
+        found |= {tuple(row[:-1]): int(row[-1]) for row in rows}
+    return found
 
 
-def _findings(each: _Differing, *, cards: Cards, agreements: Agreements) -> list[Finding]:
+def _findings(each: Differing, *, cards: Cards, agreements: Agreements) -> list[Finding]:
     agreement = agreements.get((each.customer_id, each.period_start))
     rule = agreement.rule if agreement else RoundingRule()
     card = cards.get(each.card)

@@ -20,6 +20,7 @@ from reconcile.mapping import FileMapping
 #: Number of a row in its file, from 1; of text files the line.
 LINE = "#line"
 _CHUNK = 1 << 20
+_GUARDED = "^'[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20']"
 _DECODER = msgspec.json.Decoder(float_hook=str)
 
 
@@ -64,7 +65,17 @@ def _csv(path: Path, columns: list[str]) -> pl.DataFrame:
         path, infer_schema=False, columns=kept or head.columns[:1], encoding="utf8",
         truncate_ragged_lines=False, row_index_name=LINE, row_index_offset=2,
     )  # fmt: skip
-    return found.select(pl.col(LINE).cast(pl.Int64), *kept)
+    return found.select(pl.col(LINE).cast(pl.Int64), *(_unguarded(name) for name in kept))
+
+
+def _unguarded(name: str) -> pl.Expr:
+    """Text without the apostrophe that keeps a spreadsheet from taking it for a formula.
+
+    Ours has one before every text that begins like a formula or with an apostrophe
+    (`meterline invoices export`); others guard theirs likewise.
+    """
+    text = pl.col(name)
+    return pl.when(text.str.contains(_GUARDED)).then(text.str.slice(1)).otherwise(text).alias(name)
 
 
 def _json(path: Path, columns: list[str]) -> pl.DataFrame:

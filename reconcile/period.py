@@ -6,15 +6,16 @@ where it is 10, 11 or 12 o'clock in UTC two days are possible, and the price boo
 """
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from clickhouse_connect.driver.client import Client
 
 from metering.errors import PermanentError
+from reconcile.own_periods import OwnPeriods
 from reconcile.query import READ_SETTINGS
+from reconcile.spans import Span
 
 _MONTH = re.compile(r"(\d{4})-(0[1-9]|1[0-2])", re.ASCII)
 _DAY = timedelta(days=1)
@@ -38,15 +39,14 @@ SELECT DISTINCT customer_id, toUnixTimestamp(period_start) FROM
 )
 WHERE toUnixTimestamp(period_start) IN %(starts)s
 """
-#: The start (Unix seconds) of a customer's period that begins in a year's month; None: unknown.
-StartOf = Callable[[str, int, int], int | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Period:
     """A month, and the starts (Unix seconds) of the billing periods that begin in it.
 
-    `excluded` are (customer, start) pairs whose start only looks like one of them.
+    `excluded` are (customer, start) pairs whose start only looks like one of them. `customers` are
+    those whose rows `condition` keeps.
     """
 
     name: str
@@ -54,11 +54,18 @@ class Period:
     next_month: date
     starts: tuple[int, ...]
     excluded: tuple[tuple[str, int], ...] = ()
+    customers: Span = field(default_factory=Span)
+
+    def of(self, customers: Span) -> "Period":
+        """The same for a range of customers."""
+        excluded = tuple(pair for pair in self.excluded if customers.holds(pair[0]))
+        return replace(self, customers=customers, excluded=excluded)
 
     @property
     def parameters(self) -> dict[str, Any]:
         """What `condition` refers to."""
         return {
+            **self.customers.parameters,
             "starts": list(self.starts) or [0],
             "excluded": [*self.excluded, ("", 0)],
             "month_from": _unix(self.first_day),
@@ -67,7 +74,7 @@ class Period:
 
     def condition(self, column: str = "period_start") -> str:
         """SQL that keeps rows of the period, by a column that holds a period's start."""
-        text = f"toUnixTimestamp({column}) IN %(starts)s"
+        text = f"{self.customers.condition} AND toUnixTimestamp({column}) IN %(starts)s"
         if self.excluded:
             text += f" AND (customer_id, toUnixTimestamp({column})) NOT IN %(excluded)s"
         return text
@@ -89,7 +96,7 @@ def month_of(text: str) -> tuple[date, date]:
     return first, (first + 31 * _DAY).replace(day=1)
 
 
-def find_period(client: Client, text: str, start_of: StartOf) -> Period:
+def find_period(client: Client, text: str, own: OwnPeriods) -> Period:
     """The billing periods that begin in a month. Raises `PermanentError` for what is none."""
     first, following = month_of(text)
     bounds = {"low": _unix(first - _DAY), "high": _unix(following)}
@@ -97,12 +104,12 @@ def find_period(client: Client, text: str, start_of: StartOf) -> Period:
     starts = sorted(int(row[0]) for row in rows)
     sure = [at for at in starts if _is_sure(at) and first <= _local_day(at) < following]
     unsure = [at for at in starts if not _is_sure(at)]
-    kept, excluded = _asked(client, unsure, start_of=start_of, month=(first.year, first.month))
+    kept, excluded = _asked(client, unsure, own=own, month=(first.year, first.month))
     return Period(text, first, following, tuple(sorted({*sure, *kept})), tuple(excluded))
 
 
 def _asked(
-    client: Client, unsure: list[int], *, start_of: StartOf, month: tuple[int, int]
+    client: Client, unsure: list[int], *, own: OwnPeriods, month: tuple[int, int]
 ) -> tuple[set[int], list[tuple[str, int]]]:
     """Starts that some customer's period of the month has, and those who have another."""
     kept: set[int] = set()
@@ -111,9 +118,11 @@ def _asked(
         return kept, excluded
     parameters = {"starts": unsure}
     for customer_id, start in client.query(_CUSTOMERS, parameters=parameters).result_rows:
-        known = start_of(str(customer_id), *month)
+        who = str(customer_id)
         same_day = datetime.fromtimestamp(int(start), UTC).date()
-        in_month = (same_day.year, same_day.month) == month if known is None else known == start
+        in_month = (same_day.year, same_day.month) == month
+        if own.is_known(who):
+            in_month = own.beginning_in(who, month[0], month=month[1]).start == start
         if in_month:
             kept.add(int(start))
         else:

@@ -10,13 +10,15 @@ from typing import Any
 import polars as pl
 from clickhouse_connect.driver.client import Client
 
-#: Stated with every query: aggregations go to disk rather than fail, FINAL folds across months.
+#: Stated with every query: aggregations go to disk rather than fail, FINAL folds across months,
+#: and lists of coordinates may be long.
 READ_SETTINGS: dict[str, Any] = {
     "do_not_merge_across_partitions_select_final": 0,
     "join_use_nulls": 0,
     "join_algorithm": "hash",
     "max_bytes_before_external_group_by": 500_000_000,
     "max_bytes_before_external_sort": 500_000_000,
+    "max_query_size": 256_000_000,
 }
 Parameters = Mapping[str, Any]
 

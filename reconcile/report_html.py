@@ -11,7 +11,8 @@ from reconcile.variance import Check, Finding, money_text, text_of
 
 #: Exceptions that are listed; all of them are in the CSV file and in ClickHouse.
 ROWS_MAX = 500
-_TOP = 10
+_TOP = 12
+_BARS_MAX = 12
 _BOOKS = {
     Check.TOTALS: "Live totals against raw history",
     Check.LINES: "Invoice lines against raw history",
@@ -40,7 +41,7 @@ def write_html(path: Path, run: Reconciliation) -> None:
 
 def html_of(run: Reconciliation) -> str:
     """The document. Everything that came from outside is escaped."""
-    title = f"Reconciliation of {run.period.name}"
+    title = f"Reconciliation of {run.period}"
     parts = [
         _header(run, title), _tiles(run), _notes(run), _totals(run), *_charts(run),
         _exceptions(run), _method(run),
@@ -56,7 +57,7 @@ def html_of(run: Reconciliation) -> str:
 
 def _header(run: Reconciliation, title: str) -> str:
     count = len(run.open)
-    verdict = ("ok", "All books agree") if not count else ("bad", f"{count} to look at")
+    verdict = ("ok", "All books agree") if not count else ("bad", f"{count:,} to look at")
     return (
         f"<header><div><h1>{escape(title)}</h1>"
         f'<p class="soft">{run.started_at:%Y-%m-%d %H:%M:%S} UTC &middot; run '
@@ -138,11 +139,14 @@ def _charts(run: Reconciliation) -> list[str]:
 
 def _chart(title: str, amounts: Sequence[tuple[str, int]], currency: str) -> str:
     ordered = sorted(amounts, key=lambda pair: -abs(pair[1]))
+    left_out = len(ordered[_BARS_MAX:])
     bars = [
         Bar(name, value, f"{_signed(value)}", "over" if value > 0 else "under")
-        for name, value in ordered
+        for name, value in ordered[:_BARS_MAX]
     ]
-    note = f'<p class="soft">{currency}; right: the later book has too much, left: too little</p>'
+    more = f"; {left_out} smaller ones are left out" if left_out else ""
+    side = "right: the later book has too much, left: too little"
+    note = f'<p class="soft">{currency}; {side}{more}</p>'
     return f"<section><h2>{escape(title)}</h2>{note}{bar_chart(bars, title=title)}</section>"
 
 

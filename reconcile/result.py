@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from reconcile.period import Period
 from reconcile.variance import Check, ClassSum, Finding, class_sums, explained
 
 
@@ -44,16 +43,17 @@ class Comparison:
 
 @dataclass(slots=True)
 class Reconciliation:
-    """A run. `notes` say which checks were left out, and why."""
+    """A run. `notes` say which checks were left out, and why; `cut_runs` are the closes judged."""
 
     run_id: str
-    period: Period
+    period: str
     started_at: datetime
     findings: list[Finding] = field(default_factory=list)
     comparisons: list[Comparison] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
     inputs: list[InputFile] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    cut_runs: list[str] = field(default_factory=list)
     checks: list[Check] = field(default_factory=list)
 
     @property

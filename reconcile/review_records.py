@@ -11,79 +11,92 @@ from datetime import datetime
 import polars as pl
 from clickhouse_connect.driver.client import Client
 
+from reconcile.part import Part
 from reconcile.policy import Policy
 from reconcile.query import frame
 from reconcile.review_rules import AGREED, Case, Verdict, judge
-from reconcile.run import Outcome
 
 KEY = ["customer_id", "meter"]
 #: Columns of the log in its order, without those of a step.
 FIGURES = ("expected", "quantity", "delta", "invoice_impact")
+#: Only of keys that a person ever acted on: a month has many runs, and all of them are kept.
 _DECIDED = """
 SELECT customer_id, toString(meter) AS meter, toString(status) AS status,
        toString(severity) AS severity, invoice_hold, reason, reviewer, toString(action) AS action,
        actor, note, toDecimal128(expected, 12) AS expected,
        toDecimal128(quantity, 12) AS quantity, toDecimal128(delta, 12) AS delta,
        toDecimal128(invoice_impact, 12) AS invoice_impact
-FROM review_worklist WHERE period = %(period)s AND action != 'reconciled'
+FROM
+(
+    SELECT * FROM review_records_log
+    WHERE period = %(period)s AND {customers} AND (customer_id, meter) IN
+        (SELECT customer_id, meter FROM review_records_log
+         WHERE period = %(period)s AND {customers} AND action != 'reconciled')
+      AND (run_id = '' OR run_id IN (SELECT run_id FROM reconciliation_runs))
+    ORDER BY recorded_at DESC, action = 'reconciled', run_id DESC
+    LIMIT 1 BY customer_id, meter
+)
+WHERE action != 'reconciled'
 """
 _INT = pl.Int128
 
 
 def record_id(period: str, customer_id: str, meter: str) -> str:
     """The same for the same record, always: a hash of length-prefixed texts."""
-    text = "".join(f"{len(each)}:{each}" for each in (period, customer_id, meter))
+    text = f"{len(period)}:{period}{len(customer_id)}:{customer_id}{len(meter)}:{meter}"
     return f"use_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
-def review_rows(client: Client, outcome: Outcome, *, policy: Policy, now: datetime) -> pl.DataFrame:
+def review_rows(
+    client: Client, part: Part, *, policy: Policy, run_id: str, now: datetime
+) -> pl.DataFrame:
     """Rows of `review_records_log` for a run; `now` is before people's steps are read here."""
-    records = _figures(outcome, policy)
-    records = _judged(records, outcome, policy)
-    period = outcome.run.period.name
-    records = _carried(records, frame(client, _DECIDED, {"period": period}))
+    records = _figures(part, policy)
+    records = _judged(records, part, policy)
+    period, customers = part.period.name, part.period.customers
+    decided = _DECIDED.format(customers=customers.condition)
+    records = _carried(records, frame(client, decided, {"period": period, **customers.parameters}))
     ids = [record_id(period, *key) for key in records.select(KEY).iter_rows()]
     return records.with_columns(
         pl.lit(period).alias("period"), pl.Series("id", ids, dtype=pl.String),
-        pl.lit(outcome.run.run_id).alias("run_id"),
+        pl.lit(run_id).alias("run_id"),
         pl.lit(now).dt.cast_time_unit("us").alias("recorded_at"),
     )  # fmt: skip
 
 
-def _figures(outcome: Outcome, policy: Policy) -> pl.DataFrame:
+def _figures(part: Part, policy: Policy) -> pl.DataFrame:
     """What was used and billed, by customer and meter."""
-    usage = outcome.usage.group_by(KEY).agg(
+    usage = part.usage.group_by(KEY).agg(
         pl.sum("q_once").alias("expected"), pl.max("received_at"),
         pl.col("source", "batch_id", "schema_version", "subject").sort_by("received_at").last(),
     )  # fmt: skip
-    lines = outcome.billed.lines.filter(pl.col("kind") == "charge").group_by(KEY).agg(
+    lines = part.billed.lines.filter(pl.col("kind") == "charge").group_by(KEY).agg(
         pl.sum("quantity").alias("invoiced"), pl.sum("amount"), pl.last("plan"),
         pl.first("currency"),
     )  # fmt: skip
     found = usage.join(lines, on=KEY, how="full", coalesce=True)
     rejected = pl.DataFrame(
         {
-            "customer_id": [each.customer_id for each in outcome.rejected],
-            "meter": [each.meter for each in outcome.rejected],
+            "customer_id": [each.customer_id for each in part.rejected],
+            "meter": [each.meter for each in part.rejected],
         },
         schema={"customer_id": pl.String, "meter": pl.String},
     ).unique()
     found = found.join(rejected, on=KEY, how="full", coalesce=True)
-    about = [(each.subject.customer_id, each.subject.meter) for each in outcome.run.findings
+    about = [(each.subject.customer_id, each.subject.meter) for each in part.findings
              if each.subject.meter]  # fmt: skip
     others = pl.DataFrame(
         about, schema={"customer_id": pl.String, "meter": pl.String}, orient="row"
     )
     found = found.join(others.unique(), on=KEY, how="full", coalesce=True)
     billed = pl.col("invoiced")
-    if outcome.export is not None and outcome.export.quantities.height:
+    if part.export is not None and part.export.quantities.height:
         found = found.join(
-            outcome.export.quantities.rename({"quantity": "exported"}), on=KEY, how="left"
+            part.export.quantities.rename({"quantity": "exported"}), on=KEY, how="left"
         )
         billed = pl.coalesce("exported", "invoiced")
-    is_closed = outcome.billed.invoices.height > 0
-    otherwise = pl.lit(0, _INT) if is_closed else pl.col("expected")
-    plans = {key[0]: each.plan for key, each in outcome.agreements.items()}
+    otherwise = pl.lit(0, _INT) if part.is_closed else pl.col("expected")
+    plans = {key[0]: each.plan for key, each in part.agreements.items()}
     names = dict(policy.customers)
     quantity = pl.coalesce(billed, otherwise, pl.lit(0, _INT))
     impact = pl.col("amount").fill_null(0).cast(_INT)
@@ -93,9 +106,7 @@ def _figures(outcome: Outcome, policy: Policy) -> pl.DataFrame:
         pl.col("subject").fill_null("").alias("workspace_id"),
         pl.col("customer_id").replace(names).alias("customer_name"),
         pl.coalesce("plan", _of_plans(found, plans), pl.lit("")).alias("plan"),
-        pl.Series(
-            "product", [policy.product(meter) for meter in found["meter"]], dtype=pl.String
-        ),
+        pl.col("meter").replace(dict(policy.products)).alias("product"),
         pl.col("currency").fill_null(""), "expected", quantity.alias("quantity"),
         (quantity - pl.col("expected")).alias("delta"),
         pl.when(quantity != 0).then(
@@ -111,14 +122,14 @@ def _of_plans(found: pl.DataFrame, plans: dict[str, str]) -> pl.Series:
     return pl.Series([plans.get(customer) for customer in found["customer_id"]], dtype=pl.String)
 
 
-def _judged(records: pl.DataFrame, outcome: Outcome, policy: Policy) -> pl.DataFrame:
+def _judged(records: pl.DataFrame, part: Part, policy: Policy) -> pl.DataFrame:
     cases: dict[tuple[str, str], Case] = {}
-    for each in outcome.run.findings:
+    for each in part.findings:
         key = (each.subject.customer_id, each.subject.meter)
         cases.setdefault(key, Case()).findings.append(each)
-    for event in outcome.rejected:
+    for event in part.rejected:
         cases.setdefault((event.customer_id, event.meter), Case()).rejected.append(event)
-    credits_ = outcome.billed.adjustments.filter(pl.col("amount") < 0).select(KEY).unique()
+    credits_ = part.billed.adjustments.filter(pl.col("amount") < 0).select(KEY).unique()
     for customer, meter in credits_.iter_rows():
         cases.setdefault((customer, meter), Case()).credited = True
     verdicts: dict[tuple[str, str], Verdict] = {

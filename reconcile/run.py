@@ -1,8 +1,11 @@
-"""One reconciliation, on one page: read both books of every check, compare, classify, add up."""
+"""One reconciliation, on one page: what is shared, then range by range of customers, then sums."""
 
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -10,41 +13,52 @@ from clickhouse_connect.driver.client import Client
 
 from metering.catalog import Meter
 from metering.errors import SettingsInvalid
-from reconcile.agreements import Agreements, read_agreements
-from reconcile.billed import Billed, card_versions, read_billed, read_cards
-from reconcile.check_export import CardKnowledge, ExportResult, check_export
-from reconcile.check_ledger import check_ledger
-from reconcile.check_lines import LineCheck, LinesResult
-from reconcile.check_totals import check_totals
-from reconcile.cuts import Cut, read_cuts
-from reconcile.doubles import read_doubles
+from reconcile.archived import Archive, Loaded, loaded
+from reconcile.billed import card_versions, read_cards
+from reconcile.cards import Card
+from reconcile.cuts import read_cuts
+from reconcile.doubles import read_moved
 from reconcile.export_rows import read_export
 from reconcile.files import sha256_of
 from reconcile.ledger_rows import LedgerMapping, read_postings
 from reconcile.mapping import GENERIC, FileMapping
-from reconcile.period import StartOf, find_period
+from reconcile.own_periods import OwnPeriods
+from reconcile.part import Part, Reading, Shared, compare_part, read_part
+from reconcile.period import find_period
+from reconcile.placement import stray_findings
 from reconcile.policy import Policy
-from reconcile.rejected import Rejected, read_rejected, unbound_findings
+from reconcile.rejected import read_rejected
 from reconcile.result import InputFile, Reconciliation, compared
-from reconcile.usage import read_usage
-from reconcile.variance import Check, Finding
+from reconcile.spans import SPAN_LINES, Span, find_spans
+from reconcile.usage import open_history
+from reconcile.variance import Check
 
 #: Told what is being done, and how much of all is done (of 100).
 Say = Callable[[str, int], None]
+#: Given every range of customers when it is compared; what it holds is let go afterwards.
+Keep = Callable[[Part], None]
+#: What differs because a worker was writing does not any more when read again so much later.
+_PAUSE_S = 2
+_FILES_READ = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Books:
-    """What to compare, and by which rules. Files are read before anything is asked of a server."""
+    """What to compare, and by which rules. Files are read before anything is asked of a server.
+
+    Raw history is `usage_events`, or the `archive` where one is given.
+    """
 
     period: str
     meters: Mapping[str, Meter]
-    start_of: StartOf
+    own: OwnPeriods
     policy: Policy = field(default_factory=Policy)
     export: Path | None = None
     export_mapping: FileMapping = GENERIC
     ledger: Path | None = None
     ledger_mapping: LedgerMapping = field(default_factory=LedgerMapping)
+    archive: Archive | None = None
+    span_lines: int = SPAN_LINES
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +68,6 @@ class Files:
     export: pl.DataFrame | None
     postings: pl.DataFrame | None
     inputs: tuple[InputFile, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """A reconciliation, with what review records are made of."""
-
-    run: Reconciliation
-    usage: pl.DataFrame
-    billed: Billed
-    rejected: list[Rejected]
-    export: ExportResult | None
-    agreements: Agreements
 
 
 def read_files(books: Books) -> Files:
@@ -92,88 +94,136 @@ def read_files(books: Books) -> Files:
 
 
 def reconcile(
-    client: Client, books: Books, files: Files, *, run_id: str, now: datetime,
-    say: Say = lambda _doing, _done: None,
-) -> Outcome:  # fmt: skip
-    """Run every check that there are books for. Nothing is written.
+    client: Client, books: Books, *, files: Files, run: Reconciliation, say: Say, keep: Keep
+) -> None:
+    """Run every check that there are books for into `run`, and give every part to `keep`.
 
-    Raises `PermanentError` where a period or a cut is not there.
+    A range is read while the one before it is compared; so `keep` must not use `client`. Raises
+    `PermanentError` where a period or a cut is not there.
     """
-    say("period and cuts", 0)
-    period = find_period(client, books.period, books.start_of)
-    run = Reconciliation(run_id, period, now, inputs=list(files.inputs))
+    say("period and cuts", _FILES_READ)
     cards = read_cards(client)
-    versions = card_versions(cards)
-    agreements = read_agreements(client, period)
-    cuts = read_cuts(client, period)
-
-    say("totals against raw history", 5)
-    totals = check_totals(client, period, meters=books.meters, cards=cards, agreements=agreements)
-    _add(run, Check.TOTALS, totals, expected={}, got=_got_of(totals))
-
-    say("raw history", 20)
-    doubles = read_doubles(client)
-    usage = read_usage(
-        client, period, meters=books.meters, cuts=cuts or [_NO_CUT],
-        doubles=[each.place for each in doubles],
-    )  # fmt: skip
-    billed = read_billed(client, period)
-    rejected = read_rejected(client, period)
-
-    say("invoice lines against raw history", 40)
-    unbound = unbound_findings(rejected)
-    lines = LinesResult()
-    if cuts:
-        check = LineCheck(billed, usage, cards=cards, versions=versions, agreements=agreements)
-        lines = check.run(doubles)
-    else:
-        run.notes.append(f"{period.name} is not closed: invoice lines were not derived again")
-    _add(run, Check.LINES, [*lines.findings, *unbound], expected=lines.due, got=lines.billed)
-
-    export = None
-    if files.export is not None:
-        say("export against invoice lines", 70)
-        known = CardKnowledge(cards, versions, lines.late)
-        export = check_export(billed.due_outside, files.export, period=period, known=known)
-        _add(run, Check.EXPORT, export.findings, expected=export.expected, got=export.got)
-        run.counts |= {"export_rows": export.rows, "export_rows_of_other_periods": export.skipped}
-    if files.postings is not None:
-        say("postings against invoice lines", 90)
-        ledger = check_ledger(
-            billed.due_outside, files.postings, period=period, mapping=books.ledger_mapping
-        )
-        _add(run, Check.LEDGER, ledger.findings, expected=ledger.expected, got=ledger.got)
-        run.counts |= {"postings": ledger.rows, "postings_not_compared": ledger.skipped}
-    run.counts |= {
-        "usage_lines": usage.height, "invoice_lines": billed.lines.height,
-        "invoices": billed.invoices.height, "adjustment_lines": billed.adjustments.height,
-        "rejected_events": len(rejected),
-    }  # fmt: skip
-    run.findings = [_judged(each, books.policy) for each in run.findings]
+    with ExitStack() as scratch:
+        events = "usage_events"
+        if books.archive is not None:
+            found = scratch.enter_context(
+                loaded(
+                    client, books.archive, own=books.own, versions=card_versions(cards),
+                    say=lambda count: say(f"archive: {count} events", _FILES_READ),
+                )
+            )  # fmt: skip
+            events = found.table
+            run.notes.append(_told(books.archive, found))
+        shared = _shared(client, books, files=files, cards=cards, events=events)
+        _compare(shared, books, run=run, say=say, keep=keep)
     say("done", 100)
-    return Outcome(run, usage, billed, rejected, export, agreements)
 
 
-#: Before the first close nothing has been seen by an invoice.
-_NO_CUT = Cut("", ("",), (0,), (0,), 0, is_last=True)
+def _told(archive: Archive, found: Loaded) -> str:
+    told = f"raw history is the archive {archive.uri}: {found.events:,} events"
+    if found.not_archived:
+        told += f"; {found.not_archived:,} it does not hold yet, which were taken from ClickHouse"
+    return told
 
 
-def _add(
-    run: Reconciliation, check: Check, findings: list[Finding], *, expected: dict[str, int],
-    got: dict[str, int],
-) -> None:  # fmt: skip
-    run.checks.append(check)
-    run.findings += findings
-    run.comparisons += compared(check, findings, expected=expected, got=got)
+def _compare(shared: Shared, books: Books, *, run: Reconciliation, say: Say, keep: Keep) -> None:
+    run.cut_runs = [cut.run_id for cut in shared.cuts]
+    if not shared.cuts:
+        run.notes.append(f"{books.period} is not closed: invoice lines were not derived again")
+    period = shared.period
+    spans = find_spans(
+        shared.history.client, period.condition(), parameters=period.parameters,
+        size=books.span_lines,
+    )  # fmt: skip
+    sums, read = _Sums(run, keep), partial(read_part, shared)
+    waiting: list[Reading] = []
+    for at, reading in enumerate(_ahead(read, spans)):
+        say(_named(at, spans), _share(at, spans))
+        if reading.differing:
+            waiting.append(reading)
+        else:
+            sums.take(compare_part(shared, reading))
+    if waiting:
+        time.sleep(_PAUSE_S)
+    again = _ahead(read, [each.period.customers for each in waiting])
+    for at, (before, now) in enumerate(zip(waiting, again, strict=True)):
+        place = len(spans) - len(waiting) + at
+        say(f"{_named(place, spans)}: totals that differ", _share(place, spans))
+        sums.take(compare_part(shared, _agreeing(before, now)))
+    sums.close(shared)
 
 
-def _got_of(findings: list[Finding]) -> dict[str, int]:
-    """Totals and raw history differ by what differs; both sides are not added up as money."""
-    found: dict[str, int] = {}
-    for each in findings:
-        found[each.currency] = found.get(each.currency, 0) + each.amount
-    return found
+def _ahead(read: Callable[[Span], Reading], spans: Sequence[Span]) -> Iterator[Reading]:
+    """What is read of each range, one ahead of what is asked for: the server works meanwhile."""
+    with ThreadPoolExecutor(1, "reconcile-read") as reader:
+        following = reader.submit(read, spans[0]) if spans else None
+        for span in [*spans[1:], None]:
+            if following is None:
+                return
+            reading = following.result()
+            following = None if span is None else reader.submit(read, span)
+            yield reading
 
 
-def _judged(finding: Finding, policy: Policy) -> Finding:
-    return replace(finding, severity=policy.severity(finding), tolerated=policy.tolerates(finding))
+def _shared(
+    client: Client, books: Books, *, files: Files, cards: dict[int, Card], events: str
+) -> Shared:
+    period = find_period(client, books.period, books.own)
+    history = open_history(client, books.meters, events=events)
+    return Shared(
+        history=history, period=period, own=books.own, policy=books.policy,
+        cuts=read_cuts(client, period), cards=cards, versions=card_versions(cards),
+        moved=read_moved(history), rejected=read_rejected(client, period),
+        strays=stray_findings(history, period), export=files.export, postings=files.postings,
+        ledger_mapping=books.ledger_mapping,
+    )  # fmt: skip
+
+
+def _agreeing(before: Reading, now: Reading) -> Reading:
+    """What was read now, of whose differences only those count that were there before."""
+    known = set(before.differing)
+    return replace(now, differing=[each for each in now.differing if each in known])
+
+
+@dataclass(slots=True)
+class _Sums:
+    """Both sides of every check, over all parts."""
+
+    run: Reconciliation
+    keep: Keep
+    expected: dict[tuple[Check, str], int] = field(default_factory=dict)
+    got: dict[tuple[Check, str], int] = field(default_factory=dict)
+
+    def take(self, part: Part) -> None:
+        run = self.run
+        run.findings += part.findings
+        for name, count in part.counts.items():
+            run.counts[name] = run.counts.get(name, 0) + count
+        for sums, found in ((self.expected, part.expected), (self.got, part.got)):
+            for key, amount in found.items():
+                sums[key] = sums.get(key, 0) + amount
+        self.keep(part)
+
+    def close(self, shared: Shared) -> None:
+        run = self.run
+        run.checks = [Check.TOTALS, Check.LINES]
+        run.checks += [Check.EXPORT] if shared.export is not None else []
+        run.checks += [Check.LEDGER] if shared.postings is not None else []
+        order = list(Check)
+        run.findings.sort(key=lambda each: order.index(each.check))
+        for check in run.checks:
+            run.comparisons += compared(
+                check, run.findings, expected=_of(self.expected, check), got=_of(self.got, check)
+            )
+
+
+def _of(sums: dict[tuple[Check, str], int], check: Check) -> dict[str, int]:
+    return {currency: amount for (each, currency), amount in sums.items() if each is check}
+
+
+def _named(at: int, spans: list[Span]) -> str:
+    return f"customers, range {at + 1} of {len(spans)}"
+
+
+def _share(at: int, spans: list[Span]) -> int:
+    return _FILES_READ + (100 - _FILES_READ) * at // len(spans)

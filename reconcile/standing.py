@@ -49,12 +49,13 @@ def standing_findings(
     billed: Billed, charges: dict[tuple[str, int], CustomerCharges], *, agreements: Agreements
 ) -> Standing:
     """Compare base fees, true-ups and totals of every invoice."""
-    found = Standing()
-    sums = _kind_sums(billed.lines)
-    adjusted = _kind_sums(billed.adjustments.filter(pl.col("adjustment_kind") != _CREDIT))
-    totals = dict(_line_totals(billed.lines))
+    adjustments = billed.adjustments.filter(pl.col("adjustment_kind") != _CREDIT)
+    found, invoices = _agreed(billed, adjustments, agreements=agreements)
+    lines = billed.lines.join(invoices, on=_KEY, how="semi")
+    sums, adjusted = _kind_sums(lines), _kind_sums(adjustments)
+    totals = dict(_line_totals(lines))
     columns = (*_KEY, "invoice_id", "currency", "total")
-    for customer, start, invoice_id, currency, total in billed.invoices.select(columns).iter_rows():
+    for customer, start, invoice_id, currency, total in invoices.select(columns).iter_rows():
         agreement = agreements.get((customer, start))
         of_charges = charges.get((customer, start), CustomerCharges())
         for kind in _KINDS:
@@ -84,6 +85,39 @@ def standing_findings(
             )  # fmt: skip
             found.findings.append(_edited(subject, currency, off, expected=total - off))
     return found
+
+
+def _agreed(
+    billed: Billed, adjustments: pl.DataFrame, *, agreements: Agreements
+) -> tuple[Standing, pl.DataFrame]:
+    """What plainly agrees, added up in columns; and the invoices that have to be looked at.
+
+    Plain is an invoice whose total is that of its lines, with the agreement's base fee, and neither
+    a commit nor a true-up nor anything adjusted about either.
+    """
+    terms = [
+        (customer, start, each.rule.rounded(each.base_fee))
+        for (customer, start), each in agreements.items()
+        if not each.commit
+    ]
+    schema = {"customer_id": pl.String, "period_start": pl.Int64, "fee_due": pl.Int128}
+    own = pl.col("amount")
+    sums = billed.lines.group_by(_KEY).agg(
+        own.sum().alias("lines_total"),
+        own.filter(pl.col("kind") == "base_fee").sum().alias("fee"),
+        (pl.col("kind") == "true_up").any().alias("has_true_up"),
+    )
+    plain = (
+        billed.invoices.join(pl.DataFrame(terms, schema=schema, orient="row"), on=_KEY)
+        .join(sums, on=_KEY)
+        .join(adjustments.filter(pl.col("kind").is_in(_KINDS)), on=_KEY, how="anti")
+        .filter(
+            (pl.col("total") == pl.col("lines_total")) & (pl.col("fee") == pl.col("fee_due"))
+            & ~pl.col("has_true_up")
+        )
+    )  # fmt: skip
+    due = dict(plain.group_by("currency").agg(pl.sum("fee")).iter_rows())
+    return Standing(due=due), billed.invoices.join(plain, on=_KEY, how="anti")
 
 
 def _due(

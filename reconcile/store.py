@@ -1,13 +1,14 @@
-"""Writes a run: findings, review records, and last the row that makes both visible.
+"""Writes a run: review records, findings, and last the row that makes both visible.
 
-    1 reconciliation_findings   a crash after it leaves findings that no view shows
-    2 review_records_log        the same: rows of a run that is not finished are left out
+    1 review_records_log        range by range of customers; a crash leaves rows that no view shows,
+                                as the run is not finished
+    2 reconciliation_findings   the same
     3 reconciliation_runs       all of it stands
 
 A run that was cut off is not taken up again: the next one has an id of its own.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import datetime
 from itertools import islice
 from typing import Any
@@ -37,7 +38,7 @@ _FINDING_COLUMNS = (
 
 
 def write_findings(client: Client, run: Reconciliation) -> None:
-    """Step 1: every finding of the run."""
+    """Step 2: every finding of the run."""
     rows = (_finding_row(run, number, each) for number, each in enumerate(run.findings, 1))
     for block in _blocks(rows):
         client.insert(
@@ -47,7 +48,7 @@ def write_findings(client: Client, run: Reconciliation) -> None:
 
 
 def write_frame(client: Client, table: str, frame: pl.DataFrame) -> None:
-    """Step 2: rows whose `Int128` columns are 10^-12."""
+    """Step 1: rows whose `Int128` columns are 10^-12."""
     for part in frame.iter_slices(_BLOCK):
         client.insert_arrow(table, arrow_of(part), settings=WRITE_SETTINGS)
 
@@ -66,9 +67,7 @@ def arrow_of(frame: pl.DataFrame) -> pa.Table:
     return pa.table(columns)
 
 
-def write_run(
-    client: Client, run: Reconciliation, *, actor: str, cut_runs: Sequence[str], now: datetime
-) -> None:
+def write_run(client: Client, run: Reconciliation, *, actor: str, now: datetime) -> None:
     """Step 3: the row that says that the run came to its end."""
     sums, compared = run.sums, run.comparisons
     open_sums = [
@@ -80,11 +79,11 @@ def write_run(
         for s in sums
     ]
     values: dict[str, Any] = {
-        "run_id": run.run_id, "period": run.period.name, "started_at": run.started_at,
+        "run_id": run.run_id, "period": run.period, "started_at": run.started_at,
         "finished_at": now, "actor": actor, "exit_code": run.exit_code,
         "findings": len(run.findings), "tolerated": len(run.findings) - len(run.open),
         "checks": [str(each) for each in run.checks], "notes": run.notes,
-        "cut_runs": list(cut_runs),
+        "cut_runs": run.cut_runs,
         "input_roles": [each.role for each in run.inputs],
         "input_names": [each.name for each in run.inputs],
         "input_sha256": [each.sha256 for each in run.inputs],
@@ -112,7 +111,7 @@ def _finding_row(run: Reconciliation, number: int, each: Finding) -> list[Any]:
     quantities = (each.expected_quantity, each.got_quantity)
     return [
         run.run_id, number, str(each.check), str(each.variance), str(each.severity),
-        each.tolerated, about.customer_id, about.meter, about.group, about.kind, run.period.name,
+        each.tolerated, about.customer_id, about.meter, about.group, about.kind, run.period,
         about.period_start, about.part_start, about.invoice_id, about.line_id, about.reference,
         each.currency, decimal_of(each.amount), decimal_of(each.expected_amount),
         decimal_of(each.got_amount),

@@ -1,10 +1,11 @@
 """How long a reconciliation of N invoice lines against as much usage takes, and its memory.
 
-    python -m tests.bench.reconcile_speed --lines 100000
+    python -m tests.bench.reconcile_speed --lines 1000000
 
-Needs a ClickHouse (`CLICKHOUSE_URL`, as `meterline stack env` prints it); makes a database of its
-own, and drops it. All rows are generated inside ClickHouse: one customer has five lines. One row
-in a thousand of the export is wrong by 1.00, which has to be all that is found.
+Uses the ClickHouse of `CLICKHOUSE_URL`, or starts one; makes a database of its own, and drops it.
+All rows are generated inside ClickHouse, from their number alone: one customer has five lines. One
+row in a thousand of the export is wrong by 1.00, which has to be all that is found. Memory is that
+of the process of the command, and of a server on this machine while it runs (before, at most).
 """
 
 from __future__ import annotations
@@ -15,17 +16,24 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import uuid
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Self
+from urllib.parse import urlsplit
 
+import psutil
+
+from deploy.localstack.stack import LocalStack
 from metering.settings import load_settings
 from sinks.clickhouse import connect_clickhouse
 from sinks.migrate import migrate
 
 PER_CUSTOMER = 5
 EVERY = 1000
-_WHO = f"concat('org_', toString(intDiv(number, {PER_CUSTOMER})))"
+_WHO = f"concat('customer_', toString(intDiv(number, {PER_CUSTOMER})))"
 _METER = "concat('workflow_runs', if(number % 5 = 0, '', toString(number % 5)))"
 _JUNE = "toDateTime('2026-06-01 00:00:00', 'UTC')"
 _QUANTITY = "1000 + number % 5000"
@@ -75,11 +83,25 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--lines", type=int, default=100_000)
     lines = parser.parse_args().lines
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        stack = None
+        if "CLICKHOUSE_URL" not in os.environ:
+            stack = LocalStack(folder / "stack")
+            stack.up(["clickhouse"])
+            os.environ.update(stack.env(["clickhouse"]))
+        try:
+            return _run(folder, lines)
+        finally:
+            if stack is not None:
+                stack.down()
+
+
+def _run(folder: Path, lines: int) -> int:
     os.environ["METERLINE_NAMESPACE"] = f"b{uuid.uuid4().hex[:8]}"
     settings = load_settings()
     migrate(settings)
     client = connect_clickhouse(settings, answer_s=600)
-    folder = Path(tempfile.mkdtemp())
     export = folder / "export.csv"
     try:
         for statement in _TABLES:
@@ -88,7 +110,37 @@ def main() -> int:
         return _measured(export, lines)
     finally:
         client.command(f"DROP DATABASE {settings.database}")
-        export.unlink(missing_ok=True)
+
+
+class _ServerMemory:
+    """Resident memory of the server that listens at CLICKHOUSE_URL, if it is on this machine."""
+
+    def __init__(self) -> None:
+        port = urlsplit(os.environ["CLICKHOUSE_URL"]).port
+        found = [
+            each.pid
+            for each in psutil.net_connections("tcp")
+            if each.status == psutil.CONN_LISTEN and each.laddr and each.laddr.port == port
+        ]
+        self._process = psutil.Process(found[0]) if found and found[0] else None
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+        self.before_mib = self.most_mib = self._mib()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._ended.wait(timeout=0.05):
+            self.most_mib = max(self.most_mib, self._mib())
+
+    def _mib(self) -> int:
+        return self._process.memory_info().rss >> 20 if self._process else 0
 
 
 def _measured(export: Path, lines: int) -> int:
@@ -96,8 +148,9 @@ def _measured(export: Path, lines: int) -> int:
         sys.executable, "-m", "cli.main", "reconcile", "--period", "2026-06", "--export",
         str(export), "--html", str(export.with_suffix(".html")), "--json",
     ]  # fmt: skip
-    began = time.monotonic()
-    with tempfile.TemporaryFile() as out:
+    load = os.getloadavg()[0]
+    with tempfile.TemporaryFile() as out, _ServerMemory() as server:
+        began = time.monotonic()
         process = subprocess.Popen(command, stdout=out)
         _, status, used = os.wait4(process.pid, 0)
         seconds = time.monotonic() - began
@@ -109,8 +162,9 @@ def _measured(export: Path, lines: int) -> int:
         len(document["findings"]) == planted == amount
     )
     sys.stdout.write(
+        f"date={datetime.now(UTC):%Y-%m-%d} cores={os.cpu_count()} load_before={load:.1f} "
         f"lines={lines} seconds={seconds:.1f} cpu_s={used.ru_utime + used.ru_stime:.1f} "
-        f"peak_mib={used.ru_maxrss // 1024} "
+        f"peak_mib={used.ru_maxrss // 1024} server_mib={server.before_mib}..{server.most_mib} "
         f"findings={len(document['findings'])} of {planted} right={is_right}\n"
     )
     return 0 if is_right else 1

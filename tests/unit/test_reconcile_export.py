@@ -188,6 +188,11 @@ def late(books: Books) -> None:
         who = f"adjusted-{number}"  # an adjustment that the export lacks
         books.row(books.line(who))
         books.plant("late", who, -books.line(who, is_adjustment=True)["amount"])
+        who = f"adjusted-edited-{number}"  # the same, and the row that is there was edited
+        line = books.line(who)
+        books.row(line, amount=line["amount"] + Decimal("7.77"))
+        books.plant("manual_edit", who, Decimal("7.77"))
+        books.plant("late", who, -books.line(who, is_adjustment=True)["amount"])
 
 
 def overlapping(books: Books) -> None:
