@@ -8,6 +8,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from test_corrections import ADA, LONG_AGO, call, charged, draft
 from cli.correct import apply_command
 from metering.settings import Settings, load_settings
 from sinks.audit import AuditLog
+from sinks.billing_lease import BillingLease
 from sinks.clickhouse import connect_clickhouse
 from sinks.dedup_memory import RedisDedupMemory
 from sinks.events_topic import EventsTopic
@@ -96,6 +98,7 @@ def counted(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     folder = catalog(tmp_path / "catalog", CUSTOMERS)
     monkeypatch.setenv("METERLINE_CATALOG", str(folder))
     monkeypatch.setattr("dataflows.rerating._SETTLE_S", 0.05)
+    monkeypatch.setattr("cli.sole_biller.BillingLease", partial(BillingLease, lease_s=1))
     found = load_settings(http_port=0)
     assert found.namespace == settings.namespace
     produce(found, [
