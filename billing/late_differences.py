@@ -163,7 +163,9 @@ class LateDifferences:
         """Of customers whose period nothing prices any more, all that was billed goes back."""
         known = {each.customer_id for each in wanted}
         gone = [each for each in invoices if each.customer_id not in known]
-        billed = self._billed([(each.customer_id, each.period_start) for each in gone], due.run_id)
+        billed = self._billed(
+            [(each.customer_id, each.period_start) for each in gone], without=due.run_id
+        )
         return [
             CustomerDifference(
                 each,
@@ -182,7 +184,7 @@ class LateDifferences:
         for event in self._usage.between(wanted, old, new=due.state):
             events.setdefault(event.customer_id, []).append(event)
         periods = [(each.customer_id, each.period.start) for each in bills]
-        billed = self._billed(periods, due.run_id)
+        billed = self._billed(periods, without=due.run_id)
         return [
             self._difference(
                 each,
@@ -220,7 +222,7 @@ class LateDifferences:
         return same_money(so_far, due_lines(again))
 
     def _billed(
-        self, periods: Sequence[tuple[str, int]], without: str
+        self, periods: Sequence[tuple[str, int]], *, without: str
     ) -> dict[str, tuple[InvoiceRow, BilledSoFar]]:
         issued: dict[str, list[InvoiceLineRow]] = {}
         for line in self._store.lines(periods):

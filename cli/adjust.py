@@ -13,6 +13,7 @@ from billing.closing import Asked
 from billing.invoice_export import amount_text
 from billing.late_differences import CustomerDifference
 from billing.period_name import PeriodName
+from cli.billing_options import CustomersOption, PeriodOption
 from cli.close import ANSWER_S
 from cli.context import CatalogOption, JsonOption, acting, console, settings_with
 from cli.customer_progress import customer_progress
@@ -29,12 +30,8 @@ _SHOWN_MAX = 50
 
 def adjust_command(
     *,
-    period: Annotated[
-        str, typer.Option("--period", help="Begins in 2026-06, or holds the day 2026-06-15.")
-    ],
-    customer: Annotated[
-        list[str] | None, typer.Option("--customer", help="Only these; repeatable.")
-    ] = None,
+    period: PeriodOption,
+    customer: CustomersOption = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the differences, and post nothing.")
     ] = False,

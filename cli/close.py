@@ -13,6 +13,7 @@ from rich.table import Table
 
 from billing.closing import Asked, Closed, Closing, Due
 from billing.period_name import PeriodName
+from cli.billing_options import CustomersOption, PeriodOption
 from cli.context import CatalogOption, JsonOption, acting, console, settings_with, stderr
 from cli.customer_progress import customer_progress
 from cli.moments import moment_text, now_us
@@ -35,12 +36,8 @@ _SHOWN_MAX = 50
 
 def close_command(
     *,
-    period: Annotated[
-        str, typer.Option("--period", help="Begins in 2026-06, or holds the day 2026-06-15.")
-    ],
-    customer: Annotated[
-        list[str] | None, typer.Option("--customer", help="Only these; repeatable.")
-    ] = None,
+    period: PeriodOption,
+    customer: CustomersOption = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until usage is complete.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Close though it is not.")] = False,
     reason: Annotated[str, typer.Option("--reason", help="Why, for the record.")] = "",

@@ -182,7 +182,7 @@ class Applying:
         customers = self._customers(found)
         self._derive(list(self._scopes(customers, name)))
         with self._posting(found) as posting:
-            posting.rerate(found, customers, name)
+            posting.rerate(found, customers, name=name)
 
     def _scopes(self, customers: Sequence[str], name: PeriodName) -> Iterator[Scope]:
         by_period: dict[BillingPeriod, list[str]] = {}

@@ -38,7 +38,7 @@ class InvoiceStore:
     def __init__(
         self, client: Client, before_step: Callable[[str], None] = lambda _step: None
     ) -> None:
-        """`before_step` hears of each write before it happens, and may raise: see `BillingLease`."""
+        """`before_step` hears of each write before it happens, and may raise (`BillingLease`)."""
         self._client = client
         self.before_step = before_step
 

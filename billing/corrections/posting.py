@@ -44,7 +44,7 @@ class CorrectionPosting:
         self._runs = RunStore(client, store.before_step)
         self._late = LateDifferences(client, book, store=store)
 
-    def rerate(self, found: Correction, customers: Collection[str], name: PeriodName) -> int:
+    def rerate(self, found: Correction, customers: Collection[str], *, name: PeriodName) -> int:
         """Post what the prices of now make of invoiced periods, as of a new cut; how many.
 
         Each attempt is a run of its own: one that was interrupted is given up, and whom it reached
