@@ -30,13 +30,18 @@ _RENEWALS = 5
 _POLL_S = 0.2
 
 
+def lease_key(settings: Settings) -> str:
+    """Where the lease of a deployment stands."""
+    return f"{settings.redis_prefix}:billing-lease"
+
+
 class BillingLease:
     """The lease of one deployment, as one process sees it. Not for several threads."""
 
     def __init__(self, settings: Settings, *, holder: str, lease_s: float = LEASE_S) -> None:
         """`holder` tells others who holds it: what is done, and by whom."""
         self._redis = connect_redis(settings.redis_url.get_secret_value())
-        self._key = f"{settings.redis_prefix}:billing-lease"
+        self._key = lease_key(settings)
         self._lease_s = lease_s
         self._token = (
             f"{uuid.uuid4().hex} {holder}, process {os.getpid()} on {socket.gethostname()}"

@@ -22,13 +22,11 @@ import pyarrow as pa
 import billing.adjustment
 import billing.bills
 import billing.closing
-import cli.sole_biller
 import sinks.audit
 import sinks.billing_runs
 import sinks.clickhouse
 import sinks.invoice_store
 from cli.main import main
-from sinks.billing_lease import BillingLease
 
 _insert_arrow = sinks.clickhouse.insert_arrow
 
@@ -82,8 +80,6 @@ def _answer(asked: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 if __name__ == "__main__":
     setattr(billing.closing, "chunks", partial(billing.bills.chunks, size=2))  # noqa: B010
-    lease = partial(BillingLease, lease_s=2)  # what a killed one leaves, runs out
-    setattr(cli.sole_biller, "BillingLease", lease)  # noqa: B010
     billing.adjustment._CHUNK_CUSTOMERS = 2
     with tempfile.TemporaryDirectory() as name:
         for line in sys.stdin:

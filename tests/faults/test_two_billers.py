@@ -23,15 +23,19 @@ _CLOSE = ("close", "--force", "--reason", "fault test")
 _BUSY = 75
 #: Writes of a close or an adjustment of four chunks: more than there are.
 _WRITES_MAX = 24
-_LEASE_S = 2
+#: Of a process that is let stand still until its lease runs out by itself.
+_LEASE_S = 10
+_NATURALLY = 4
 
 
 class Billers(Billed):
     """A deployment, and commands on it that run beside each other."""
 
-    def start(self, command: Sequence[str], *, stop_at: int = 0) -> subprocess.Popen[str]:
+    def start(
+        self, command: Sequence[str], *, stop_at: int = 0, lease_s: int = 60
+    ) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, str(_SCRIPT), str(stop_at), str(_LEASE_S), *command, "--period",
+            [sys.executable, str(_SCRIPT), str(stop_at), str(lease_s), *command, "--period",
              PERIOD, "--json"],
             env=self._environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
@@ -115,11 +119,14 @@ def test_who_stood_still_and_was_given_up_writes_nothing_more(
             billers.forget()
         else:
             billers.forget_adjustments()
-        first = billers.start(command, stop_at=write)
+        runs_out = write == _NATURALLY
+        first = billers.start(command, stop_at=write, lease_s=_LEASE_S if runs_out else 60)
         if not stands_still(first):
             assert ended(first)[0] == 0
             continue
         stopped += 1
+        if not runs_out:
+            billers.let_lease_run_out()
         second = billers.start(command)
         code, _, errors = ended(second)
         assert code == 0, errors
@@ -143,6 +150,7 @@ def test_a_close_under_another_catalog_takes_over_from_one_that_stands_still(
     assert stands_still(first)
     issued = billers.rows("SELECT count() FROM invoices")[0][0]
     assert 0 < issued < len(CUSTOMERS)
+    billers.let_lease_run_out()
     write_catalog(tmp_path / "catalog", plans=PLANS.replace('"0.333"', '"0.444"'))
     code, output, errors = ended(billers.start(_CLOSE))
     assert code == 0, errors

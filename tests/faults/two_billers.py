@@ -4,7 +4,7 @@
 
 Stops itself (SIGSTOP) right before asking for the lease for write number WRITE, so that whoever
 started it sees it stand still, and goes on after SIGCONT; 0 never does. Customers come one at a
-time, and the lease of a process that stands still runs out after SECONDS.
+time, and a lease lasts SECONDS.
 """
 
 from __future__ import annotations
