@@ -137,3 +137,23 @@ def _dearer(usage: Usage, customer: str) -> dict[Key, int]:
     )  # fmt: skip
     lines = expected_lines(versions, of_customer(usage, customer), start=START, end=END)
     return {key: cents for key, cents in lines.items() if cents}
+
+
+def test_what_only_a_hash_sees_is_found(deployed: Deployed) -> None:
+    """A moment that moved within its part, and a plan's name: no figure of the invoice differs."""
+    deployed.ask("close", *FORCE)
+    plant(
+        deployed.settings,
+        "INSERT INTO usage_events SELECT * REPLACE (occurred_at + INTERVAL 1 SECOND AS occurred_at,"
+        " record_time - INTERVAL 1 SECOND AS record_time) FROM usage_events FINAL "
+        "WHERE customer_id = 'b' AND id = '2'",
+    )
+    plant(
+        deployed.settings,
+        "INSERT INTO invoice_lines SELECT * REPLACE ('gold' AS plan) FROM invoice_lines FINAL "
+        "WHERE customer_id = 'c' AND line = 1",
+    )
+    found = deployed.ask("invoices", "verify")
+    assert [(each["customer_id"], each["what"]) for each in found["shown"]] == [
+        ("b", "hash of identities"), ("c", "hash of the lines"),
+    ]  # fmt: skip

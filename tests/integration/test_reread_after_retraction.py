@@ -6,14 +6,27 @@ from __future__ import annotations
 import json
 from decimal import Decimal
 
+import pytest
 from counting import count, rows
 from in_process import answer, meterline
 from priced import PERIOD
-from test_corrections import ADA, CALLS, apply, charged, draft, oracle, priced, streamed
+from test_corrections import (
+    ADA,
+    CALLS,
+    apply,
+    charged,
+    counted,
+    draft,
+    oracle,
+    priced,
+    streamed,
+)
 
+from cli.correct_apply import Applying
+from metering.errors import DependencyDown
 from metering.settings import Settings
 
-__all__ = ["priced", "streamed"]  # the fixtures
+__all__ = ["counted", "priced", "streamed"]  # the fixtures
 
 _FORCE = ("--period", PERIOD, "--force", "--reason", "the month is over")
 
@@ -48,3 +61,22 @@ def test_what_was_taken_back_counts_again_until_the_repair_and_is_never_invoiced
         "WHERE customer_id = 'org' AND meter = 'calls'",
     )
     assert Decimal(amount[0][0]) == left
+
+
+def test_an_event_is_stamped_once_however_often_the_correction_is_begun(
+    counted: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object) -> None:
+        msg = "ClickHouse does not answer"
+        raise DependencyDown(msg)
+
+    found = draft(counted, "retract", "--customer", "org", "--meter", "calls", "--id", "call-1",
+                  "--reason", "duplicate_usage", *ADA)  # fmt: skip
+    number = found["correction"]["correction_id"]
+    with monkeypatch.context() as hurt:
+        hurt.setattr(Applying, "_derive", away)
+        assert meterline(counted, "correct", "apply", number, *ADA).returncode == 75
+    stamped = "SELECT correction_id, recorded_at FROM retracted_events"
+    (first,) = rows(counted, stamped)
+    apply(counted, number)
+    assert rows(counted, stamped) == [first]
