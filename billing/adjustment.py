@@ -15,12 +15,14 @@ from dataclasses import dataclass, field
 
 from clickhouse_connect.driver.client import Client
 
+from billing.adjustment_check import LATE_USAGE
 from billing.adjustment_rows import Posting, posted
 from billing.closing import Asked, Say, new_run
 from billing.issued import issued_periods
-from billing.late_differences import CustomerDifference, LateDifferences
+from billing.late_differences import CustomerDifference, Due, LateDifferences
 from billing.period_name import PeriodName
 from metering.errors import TransientError
+from rating_engine.billing_period import BillingCalendar
 from rating_engine.price_book.book import PriceBook
 from rating_engine.price_book.stored_rows import card_columns
 from sinks.adjustment_rows import AdjustmentEventRow, AdjustmentLineRow, AdjustmentRow
@@ -59,7 +61,7 @@ class Adjusting:
         self._book = book
         self._store = store
         self._now = now
-        self._runs = RunStore(client)
+        self._runs = RunStore(client, store.before_step)
         self._late = LateDifferences(client, book, store=store)
         self.adjusted = Adjusted()
 
@@ -86,7 +88,7 @@ class Adjusting:
         periods = issued_periods(self._client, asked.name, book=self._book, customers=customers)
         self.adjusted.looked_at += len(periods)
         for chunk in chunks_of(periods):
-            found += self._late.differences(chunk, asked.name, state=state)
+            found += self._late.differences(chunk, asked.name, due=Due(state))
         refused = {each.customer_id for each in found if each.is_refused}
         self.adjusted.refused += sorted(refused.difference(self.adjusted.refused))
         return [each for each in found if each.lines]
@@ -132,7 +134,7 @@ class Adjusting:
             if each.run_id == run.run_id
         }
         waiting = [each for each in periods if each[0] not in posted_before]
-        differences = self._late.differences(waiting, name, state=run.state)
+        differences = self._late.differences(waiting, name, due=Due(run.state, run.run_id))
         invoiced = self._store.invoiced([each.customer_id for each in differences])
         rows: list[AdjustmentRow] = []
         lines: list[AdjustmentLineRow] = []
@@ -144,9 +146,8 @@ class Adjusting:
                 continue
             if not each.lines:
                 continue
-            posting = Posting(
-                run, self._open_period(each, invoiced.get(each.customer_id, set())), self._now()
-            )
+            posted_to = open_period(each, invoiced.get(each.customer_id, ()), book=self._book)
+            posting = Posting(run, LATE_USAGE, posted_to, self._now())
             row, own_lines, own_events = posted(each, posting)
             rows.append(row)
             lines += own_lines
@@ -158,14 +159,14 @@ class Adjusting:
         self.adjusted.lines += len(lines)
         self.adjusted.events += len(events)
 
-    def _open_period(self, found: CustomerDifference, invoiced: set[int]) -> int:
-        """The start of the first period from the adjusted one on that has no invoice."""
-        calendar = self._book.calendar_of(found.customer_id)
-        assert calendar is not None
-        period = found.period
-        while period.start in invoiced:
-            period = calendar.period_of(period.end * _SECOND_US)
-        return period.start
+
+def open_period(found: CustomerDifference, invoiced: Collection[int], *, book: PriceBook) -> int:
+    """The start of the first period from the adjusted one on that is not among `invoiced`."""
+    calendar = book.calendar_of(found.customer_id) or BillingCalendar()
+    period = found.period
+    while period.start in invoiced:
+        period = calendar.period_of(period.end * _SECOND_US)
+    return period.start
 
 
 def chunks_of(periods: Sequence[tuple[str, int]]) -> Iterable[list[tuple[str, int]]]:

@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 from billing.adjusting import AdjustmentLine, adjustment_hash
-from billing.adjustment_check import LATE_USAGE
 from billing.invoice_lines import CALCULATION_VERSION, document_id
 from billing.late_differences import CustomerDifference
 from billing.late_usage import ChangedEvent
@@ -12,11 +11,13 @@ from sinks.billing_runs import BillingRun
 
 
 class Posting(NamedTuple):
-    """By which run, to which period (the Unix second of its start), and when (microseconds)."""
+    """By which run, as what, to which period (the Unix second of its start), and when (us)."""
 
     run: BillingRun
+    kind: str
     posted_to: int
     issued_at_us: int
+    calculation_version: int = CALCULATION_VERSION
 
 
 def posted(
@@ -30,14 +31,14 @@ def posted(
         run_id=run.run_id,
         adjustment_id=document_id("adj", invoice.customer_id, invoice.period_start, run.run_id),
         invoice_id=invoice.invoice_id,
-        kind=LATE_USAGE,
+        kind=posting.kind,
         posted_to=posting.posted_to,
         currency=invoice.currency,
         minor_digits=invoice.minor_digits,
         total=found.total,
         lines=len(found.lines),
         lines_hash=adjustment_hash(invoice.customer_id, invoice.period_start, lines=found.lines),
-        calculation_version=CALCULATION_VERSION,
+        calculation_version=posting.calculation_version,
         catalog=run.catalog,
         actor=run.actor,
         reason=run.reason,

@@ -61,12 +61,16 @@ class Due:
 
 @dataclass(slots=True)
 class Closed:
-    """What came of a close. `wrong` customers have no invoice: their totals are not right."""
+    """What came of a close. `wrong` customers have no invoice: their totals are not right.
+
+    `held` are those whom somebody held back after the run had begun.
+    """
 
     invoices: int = 0
     lines: int = 0
     totals: dict[str, Money] = field(default_factory=dict)
     wrong: list[Wrong] = field(default_factory=list)
+    held: list[str] = field(default_factory=list)
     resumed: list[BillingRun] = field(default_factory=list)
     abandoned: list[BillingRun] = field(default_factory=list)
     run: BillingRun | None = None
@@ -93,7 +97,7 @@ class Closing:
         self._book = book
         self._store = store
         self._now = now
-        self._runs = RunStore(client)
+        self._runs = RunStore(client, store.before_step)
         self._biller = Biller(client, book)
         self._maker = LineMaker(book.catalog.meters)
         self._check = TotalsCheck(client, book)
@@ -165,12 +169,15 @@ class Closing:
         self._runs.end(run, RunState.FINISHED, now_us=self._now())
 
     def _chunk(self, customers: Sequence[str], name: PeriodName, *, run: BillingRun) -> None:
-        known = self._store.invoiced(customers)
-        waiting = [
-            customer_id
-            for customer_id, (period, _) in self._biller.priced(customers, name).items()
-            if period.start not in known.get(customer_id, ())
-        ]
+        known, holds = self._store.invoiced(customers), self._store.held(customers)
+        waiting: list[str] = []
+        for customer_id, (period, _) in self._biller.priced(customers, name).items():
+            if period.start in known.get(customer_id, ()):
+                continue
+            if period.start in holds.get(customer_id, ()):  # since the run began
+                self.closed.held.append(customer_id)
+            else:
+                waiting.append(customer_id)
         if not waiting:
             return
         bills = self._biller.chunk_at(waiting, name, state=run.state)

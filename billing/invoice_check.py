@@ -5,7 +5,7 @@
     raw      raw history at the cut gives each line's quantity, events and hash of identities
     charges  the card gives included, overage and charge of that quantity; rounding gives the amount
     missing  no usage that the stream found a price for is without a line
-    adjusted the lines of adjustments for late usage give their hash and total
+    adjusted the lines of adjustments give their hash and total, and begin with what was billed
 
 Neither plans nor subscriptions are asked; of the catalog, only how a meter aggregates.
 """
@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from clickhouse_connect.driver.client import Client
 
-from billing.adjustment_check import changed_adjustments
+from billing.adjustment_check import broken_chains, changed_adjustments
 from billing.group_text import group_key
 from billing.invoice_lines import InvoiceLine, amount_of, lines_hash
 from billing.invoices import line_of
@@ -77,9 +77,12 @@ class InvoiceCheck:
             check = _Check(invoice, own, cards=cards, meters=self._meters)
             found += check.found(usage.get(place, UsageAt({}, {})))
         adjustments = self._store.adjustments(periods)
-        for each, what, posted, stands in changed_adjustments(
-            adjustments, self._store.adjustment_lines(periods)
-        ):
+        posted_lines = self._store.adjustment_lines(periods)
+        issued_lines = [row for own in rows.values() for row in own]
+        for each, what, posted, stands in [
+            *changed_adjustments(adjustments, posted_lines),
+            *broken_chains(adjustments, posted_lines, invoices=issued_lines),
+        ]:
             found.append(
                 Tampered(
                     each.customer_id,

@@ -102,18 +102,23 @@ class UsageReader:
             ] or [""],
         }  # fmt: skip
 
+        counted = {key: each.counted_dimension for key, each in meters.items()}
+        named = {key: name for key, name in counted.items() if name is not None}
+        self._distinct = {"distinct": list(named), "dimensions": list(named.values())}
+
     def raw(self, wanted: Sequence[SpanBorders]) -> dict[str, SpanUsage]:
         """Usage by customer, from raw history; those without any are not in it.
 
         Raises `DependencyDown`.
         """
-        asked = sql.RAW.format(source=sql.NOW, more="")
+        asked = sql.RAW.format(source=sql.NOW, counted="counted", more="")
         return _by_customer(self._read(asked, wanted), _lengths(wanted))
 
     def raw_at(self, wanted: Sequence[SpanBorders], state: RawState) -> dict[str, UsageAt]:
         """The same as of a cut, with what it is made of; always the same for one `state`."""
-        asked = sql.RAW.format(source=sql.AT_CUT, more=sql.EVIDENCE)
-        table = self._read(asked, wanted, **state.parameters())
+        counted = sql.FIRST_AT_CUT if self._distinct["distinct"] else "counted"
+        asked = sql.RAW.format(source=sql.AT_CUT, counted=counted, more=sql.EVIDENCE)
+        table = self._read(asked, wanted, **state.parameters(), **self._distinct)
         lengths = _lengths(wanted)
         usage, evidence = _by_customer(table, lengths), _evidence(table, lengths)
         return {each: UsageAt(usage[each], evidence[each]) for each in usage}

@@ -21,8 +21,8 @@ SELECT customer_id, toString(meter) AS meter, `group`, toUInt32(span) AS span,
            sum(toDecimal256(e.quantity, 12))) AS quantity {{more}}
 FROM
 (
-    SELECT customer_id, meter, `group`, r.quantity AS quantity, occurred_at, identity, counted,
-           card, {SPAN.format(moment="occurred_at")} AS span
+    SELECT customer_id, meter, `group`, r.quantity AS quantity, occurred_at, identity,
+           {{counted}} AS counted, card, {SPAN.format(moment="occurred_at")} AS span
     FROM {{source}}
 ) AS e
 WHERE {INSIDE}
@@ -50,6 +50,15 @@ AT_CUT = f"""
 ) AS r INNER JOIN ({CUT}) AS c USING (stream, partition)
 WHERE offset < next_offset
 """
+#: Whether an event counts for its distinct value, as of a cut: it is the first with it in its part.
+#: `counted` says so of now, and moves to another event when the one that counts is taken back.
+FIRST_AT_CUT = f"""(customer_id, meter, identity) IN
+(
+    SELECT customer_id, meter, argMin(identity, (record_time, stream, partition, offset, `index`))
+    FROM {AT_CUT.replace("AND NOT disregarded", "AND NOT disregarded AND meter IN %(distinct)s")}
+    GROUP BY customer_id, meter, `group`, part_start,
+             JSONExtractString(dimensions, transform(meter, %(distinct)s, %(dimensions)s, ''))
+)"""
 #: The sum of hashes has no order, and an identity is in it once: who swaps, changes or leaves out
 #: an event changes it.
 EVIDENCE = """,

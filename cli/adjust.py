@@ -13,10 +13,12 @@ from billing.closing import Asked
 from billing.invoice_export import amount_text
 from billing.late_differences import CustomerDifference
 from billing.period_name import PeriodName
+from cli.billing_options import CustomersOption, PeriodOption
 from cli.close import ANSWER_S
 from cli.context import CatalogOption, JsonOption, acting, console, settings_with
 from cli.customer_progress import customer_progress
 from cli.moments import moment_text, now_us
+from cli.sole_biller import sole_biller
 from metering.errors import PermanentError
 from rating_engine.price_book.load import load_price_book
 from sinks.adjustment_rows import AdjustmentRow
@@ -28,12 +30,8 @@ _SHOWN_MAX = 50
 
 def adjust_command(
     *,
-    period: Annotated[
-        str, typer.Option("--period", help="Begins in 2026-06, or holds the day 2026-06-15.")
-    ],
-    customer: Annotated[
-        list[str] | None, typer.Option("--customer", help="Only these; repeatable.")
-    ] = None,
+    period: PeriodOption,
+    customer: CustomersOption = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the differences, and post nothing.")
     ] = False,
@@ -46,7 +44,8 @@ def adjust_command(
 
     For every invoiced customer: the bill of all usage up to a new cut, less the invoice and all
     adjustments so far; charged in the customer's open period. Without anything new nothing is
-    written. What was interrupted is completed with its own cut.
+    written. What was interrupted is completed with its own cut. One command that bills runs at a
+    time; others wait for it.
 
     Exit codes: 0 adjusted, or there was nothing to adjust; 1 some customers would be charged other
     prices than they were billed by, and were left alone (`meterline correct rerate` bills that);
@@ -63,13 +62,15 @@ def adjust_command(
     asked = Asked(PeriodName.read(period), acting(settings, actor), reason)
     client = connect_clickhouse(settings, answer_s=ANSWER_S)
     try:
-        adjusting = Adjusting(client, book, store=InvoiceStore(client), now=now_us)
-        differences: list[CustomerDifference] = []
-        with customer_progress("adjusting", is_shown=not as_json) as say:
+        with sole_biller(settings, f"adjusting {asked.name.text} by {asked.actor}") as biller:
+            store = InvoiceStore(client, biller.require)
+            adjusting = Adjusting(client, book, store=store, now=now_us)
+            differences: list[CustomerDifference] = []
             if dry_run:
                 differences = adjusting.look(asked, customer or [])
             else:
-                adjusting.run(asked, customer or [], say=say)
+                with biller.turn(), customer_progress("adjusting", is_shown=not as_json) as say:
+                    adjusting.run(asked, customer or [], say=say)
     finally:
         client.close()
     adjusted = adjusting.adjusted

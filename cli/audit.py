@@ -9,8 +9,9 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from cli.billing_options import ActorOption
 from cli.context import JsonOption, acting, console, settings_with
-from cli.correct_desk import ActorOption, now
+from cli.correct_desk import now
 from cli.correct_output import print_json
 from metering.audit_chain import AuditRow, ChainFault, Head, walk
 from metering.errors import PermanentError

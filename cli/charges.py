@@ -12,6 +12,7 @@ from rich.table import Table
 from billing.agreement import Agreement, Disagreement
 from billing.bills import customers_of
 from billing.period_name import PeriodName
+from cli.billing_options import CustomersOption, PeriodOption
 from cli.context import CatalogOption, JsonOption, console, settings_with
 from rating_engine.price_book.load import load_price_book
 from sinks.clickhouse import connect_clickhouse
@@ -21,12 +22,8 @@ _ANSWER_S = 3600
 
 def charges_command(
     *,
-    period: Annotated[
-        str, typer.Option("--period", help="Begins in 2026-06, or holds the day 2026-06-15.")
-    ],
-    customer: Annotated[
-        list[str] | None, typer.Option("--customer", help="Only these; repeatable.")
-    ] = None,
+    period: PeriodOption,
+    customer: CustomersOption = None,
     limit: Annotated[int, typer.Option(min=1, help="Disagreements to show.")] = 50,
     catalog: CatalogOption = None,
     as_json: JsonOption = False,

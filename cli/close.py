@@ -3,22 +3,26 @@
 import time
 from datetime import UTC, datetime
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import orjson
 import typer
+from clickhouse_connect.driver.client import Client
 from rich.markup import escape
 from rich.table import Table
 
 from billing.closing import Asked, Closed, Closing, Due
 from billing.period_name import PeriodName
+from cli.billing_options import CustomersOption, PeriodOption
 from cli.context import CatalogOption, JsonOption, acting, console, settings_with, stderr
 from cli.customer_progress import customer_progress
 from cli.moments import moment_text, now_us
+from cli.sole_biller import sole_biller
 from metering.audit_chain import AuditEntry
 from metering.correction import ReasonCode
 from metering.errors import PeriodIncomplete, PermanentError
 from metering.settings import Settings
+from rating_engine.price_book.book import PriceBook
 from rating_engine.price_book.load import load_price_book
 from sinks.audit import AuditLog
 from sinks.billing_runs import RunStore
@@ -32,12 +36,8 @@ _SHOWN_MAX = 50
 
 def close_command(
     *,
-    period: Annotated[
-        str, typer.Option("--period", help="Begins in 2026-06, or holds the day 2026-06-15.")
-    ],
-    customer: Annotated[
-        list[str] | None, typer.Option("--customer", help="Only these; repeatable.")
-    ] = None,
+    period: PeriodOption,
+    customer: CustomersOption = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until usage is complete.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Close though it is not.")] = False,
     reason: Annotated[str, typer.Option("--reason", help="Why, for the record.")] = "",
@@ -49,7 +49,8 @@ def close_command(
 
     For every subscribed customer whose period of that name has ended, in its own calendar. Takes
     how far each partition is durable as the cut, and compares with live totals first. What was
-    interrupted is completed with its own cut. Once issued, an invoice never changes.
+    interrupted is completed with its own cut. Once issued, an invoice never changes. One command
+    that bills runs at a time; others wait for it.
 
     Exit codes: 0 closed, or there was nothing to close; 1 totals of some customers are not right
     (they have no invoice; see `meterline verify`); 2 a period that is none, an unknown customer, or
@@ -69,19 +70,10 @@ def close_command(
     asked = Asked(PeriodName.read(period), acting(settings, actor), reason)
     client = connect_clickhouse(settings, answer_s=ANSWER_S)
     try:
-        closing = Closing(client, book, store=InvoiceStore(client), now=now_us)
-        with customer_progress("closing", is_shown=not as_json) as say:
-            closing.resume(say)
-        due = closing.due(asked.name, sorted(set(customer)) if customer else None)
-        runs = RunStore(client)
-        if due.open and not force:
-            _gate(runs, due, settings=settings, is_waiting=wait)
-        elif due.open:
-            audit = AuditLog(client, settings, now=partial(datetime.now, UTC))
-            audit.append(_forced(asked, due, complete_to_ms=runs.complete_to_ms()))
-            audit.close()
-        with customer_progress("closing", is_shown=not as_json) as say:
-            closed = closing.close(due, asked, say=say)
+        due, closed = _close(
+            client, book, asked=asked, settings=settings,
+            how=_How(sorted(set(customer or [])) or None, wait, force, not as_json),
+        )  # fmt: skip
     finally:
         client.close()
     if as_json:
@@ -92,22 +84,57 @@ def close_command(
         raise typer.Exit(1)
 
 
-def _gate(runs: RunStore, due: Due, *, settings: Settings, is_waiting: bool) -> None:
-    """Raise `PeriodIncomplete`, or wait, until usage is complete to the end and the grace."""
-    wanted_ms = due.until_s * 1000 + int(settings.close_grace.total_seconds() * 1000)
+class _How(NamedTuple):
+    """What a close is asked for beside the period; no `customers` means all."""
+
+    customers: list[str] | None
+    is_waiting: bool
+    is_forced: bool
+    is_shown: bool
+
+
+def _close(
+    client: Client, book: PriceBook, *, asked: Asked, settings: Settings, how: _How
+) -> tuple[Due, Closed]:
+    """Who is due is asked in the turn that closes: a hold of a moment ago counts."""
+    runs = RunStore(client)
     is_told = False
-    while (complete_to_ms := runs.complete_to_ms()) < wanted_ms:
-        said = (
-            f"usage is complete to {moment_text(complete_to_ms)}; expected "
-            f"{moment_text(wanted_ms)}, the end of the period and a grace of {settings.close_grace}"
-        )
-        if not is_waiting:
-            msg = f"{said}. Close later, or --wait, or --force with a --reason"
-            raise PeriodIncomplete(msg)
-        if not is_told:
-            stderr.print(f"waiting: {said}", markup=False)
-            is_told = True
-        time.sleep(_POLL_S)
+    with sole_biller(settings, f"close of {asked.name.text} by {asked.actor}") as biller:
+        store = InvoiceStore(client, biller.require)
+        closing = Closing(client, book, store=store, now=now_us)
+        while True:
+            with biller.turn():
+                with customer_progress("closing", is_shown=how.is_shown) as say:
+                    closing.resume(say)
+                due = closing.due(asked.name, how.customers)
+                incomplete = _incomplete(runs, due, settings=settings)
+                if how.is_forced and due.open:
+                    audit = AuditLog(client, settings, now=partial(datetime.now, UTC))
+                    audit.append(_forced(asked, due, complete_to_ms=runs.complete_to_ms()))
+                    audit.close()
+                if how.is_forced or not due.open or not incomplete:
+                    with customer_progress("closing", is_shown=how.is_shown) as say:
+                        return due, closing.close(due, asked, say=say)
+            if not how.is_waiting:
+                msg = f"{incomplete}. Close later, or --wait, or --force with a --reason"
+                raise PeriodIncomplete(msg)
+            if not is_told:
+                stderr.print(f"waiting: {incomplete}", markup=False)
+                is_told = True
+            while _incomplete(runs, due, settings=settings):
+                time.sleep(_POLL_S)
+
+
+def _incomplete(runs: RunStore, due: Due, *, settings: Settings) -> str:
+    """What is missing until usage is complete to the end and the grace; "" when nothing is."""
+    wanted_ms = due.until_s * 1000 + int(settings.close_grace.total_seconds() * 1000)
+    complete_to_ms = runs.complete_to_ms()
+    if complete_to_ms >= wanted_ms:
+        return ""
+    return (
+        f"usage is complete to {moment_text(complete_to_ms)}; expected "
+        f"{moment_text(wanted_ms)}, the end of the period and a grace of {settings.close_grace}"
+    )
 
 
 def _forced(asked: Asked, due: Due, *, complete_to_ms: int) -> AuditEntry:
@@ -131,7 +158,7 @@ def _document(asked: Asked, due: Due, *, closed: Closed) -> dict[str, Any]:
         "totals": {code: str(closed.totals[code]) for code in sorted(closed.totals)},
         "issued_before": due.issued,
         "still_running": due.running,
-        "held": list(due.held),
+        "held": sorted({*due.held, *closed.held}),
         "resumed": [each.run_id for each in closed.resumed],
         "abandoned": [each.run_id for each in closed.abandoned],
         "differing": len(closed.wrong),
@@ -163,8 +190,9 @@ def _tell(asked: Asked, due: Due, *, closed: Closed) -> None:
         console.print(f"nothing to close in {asked.name.text}")
     if due.issued:
         console.print(f"{due.issued} customers had an invoice already")
-    if due.held:
-        console.print(f"{len(due.held)} invoices are held back: see `meterline correct list`")
+    held = {*due.held, *closed.held}
+    if held:
+        console.print(f"{len(held)} invoices are held back: see `meterline correct list`")
     if due.running:
         at = moment_text(due.ends_s * 1000)
         console.print(f"{due.running} customers' periods have not ended; the next one does at {at}")

@@ -4,9 +4,10 @@ from typing import Annotated
 
 import typer
 
+from cli.billing_options import ActorOption, CorrectionArgument, NoteOption
 from cli.context import CatalogOption, JsonOption, acting, console
 from cli.correct_apply import Applying
-from cli.correct_desk import ActorOption, NoteOption, corrections
+from cli.correct_desk import corrections
 from cli.correct_events import replace_command, retract_command
 from cli.correct_money import credit_command, hold_command, release_command, rerate_command
 from cli.correct_output import (
@@ -24,7 +25,6 @@ app = typer.Typer(
     help="What is wrong put right: by records that are added, with who, why and approval.",
     no_args_is_help=True,
 )
-CorrectionArgument = Annotated[str, typer.Argument(help="Its id, as `correct list` shows it.")]
 
 app.command("retract")(retract_command)
 app.command("replace")(replace_command)

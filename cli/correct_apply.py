@@ -15,6 +15,7 @@ hold, release  nothing: the last step is what the view `invoice_holds` shows
 
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import orjson
@@ -22,12 +23,15 @@ import orjson
 from billing.corrections.billed import money
 from billing.corrections.desk import Desk
 from billing.corrections.estimate import NOTHING, Estimate, credited
-from billing.corrections.open_period import OpenPeriods, credit, rerating
+from billing.corrections.open_period import OpenPeriods
 from billing.corrections.policy import NotAllowed
+from billing.corrections.posting import CorrectionPosting
 from billing.corrections.targets import Target, Targets, require_retractable
 from billing.period_name import PeriodName
 from cli.context import stderr
 from cli.correct_desk import Corrections, now
+from cli.moments import now_us
+from cli.sole_biller import SoleBiller, sole_biller
 from dataflows.distinct_claims import DistinctClaims
 from dataflows.kafka_reader import kafka_config
 from dataflows.rerating import Rerating
@@ -38,9 +42,9 @@ from rating_engine.billing_period import BillingPeriod
 from sinks.catalog_store import CatalogStore
 from sinks.clickhouse import connect_clickhouse
 from sinks.conservation.cuts import absorbed_cuts
-from sinks.correction_adjustments import CorrectionAdjustments
 from sinks.dedup_adopt import adopt_memory
 from sinks.events_topic import EventsTopic
+from sinks.invoice_store import InvoiceStore
 from sinks.rated_rows import Scope
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -128,12 +132,14 @@ class Applying:
         return named or self._at.estimator.customers(PeriodName.read(found.period))
 
     def _take_back(self, found: Correction, events: Sequence[Target]) -> None:
-        effective = now() + _AHEAD
-        recorded_us = (effective - _EPOCH) // timedelta(microseconds=1)
-        self._at.store.take_back(
-            [each.key for each in events if not each.is_retracted],
-            correction_id=found.correction_id, recorded_us=recorded_us,
-        )  # fmt: skip
+        with self._turn(found):
+            # looked at again within the turn: what was stamped stays as it was stamped first
+            waiting = [each.key for each in self._events(found) if not each.is_retracted]
+            effective = now() + _AHEAD
+            recorded_us = (effective - _EPOCH) // timedelta(microseconds=1)
+            self._at.store.take_back(
+                waiting, correction_id=found.correction_id, recorded_us=recorded_us
+            )  # fmt: skip
         what_if = self._at.estimator.what_if
         touched: dict[BillingPeriod, set[str]] = {}
         for each in events:
@@ -175,16 +181,8 @@ class Applying:
         name = PeriodName.read(found.period)
         customers = self._customers(found)
         self._derive(list(self._scopes(customers, name)))
-        writer = CorrectionAdjustments(self._at.client)
-        rerated = self._at.estimator.rerated
-        for each in rerated.customers(customers, name, without_run=found.correction_id):
-            if each.billed is None or not each.lines:
-                continue
-            posted_to = self._open.at_or_after(each.customer_id, each.period).start
-            head, lines = rerating(
-                found, each, posted_to=posted_to, catalog=self._at.book.content_hash
-            )
-            writer.write(head, lines, issued_us=_now_us())
+        with self._posting(found) as posting:
+            posting.rerate(found, customers, name=name)
 
     def _scopes(self, customers: Sequence[str], name: PeriodName) -> Iterator[Scope]:
         by_period: dict[BillingPeriod, list[str]] = {}
@@ -197,15 +195,22 @@ class Applying:
     def _credit(self, found: Correction) -> None:
         name = PeriodName.read(found.period)
         period = self._at.estimator.what_if.period(found.customer_id, name)
-        posted_to = self._open.at_or_after(found.customer_id, period)
         amount = money(found.content["amount"], found.content["currency"])
-        self._open.require_currency(found.customer_id, posted_to, code=amount.currency.code)
-        head, lines = credit(
-            found, period, posted_to=posted_to.start, amount=amount,
-            catalog=self._at.book.content_hash,
-        )  # fmt: skip
-        CorrectionAdjustments(self._at.client).write(head, lines, issued_us=_now_us())
+        with self._posting(found) as posting:
+            posted_to = self._open.at_or_after(found.customer_id, period)
+            self._open.require_currency(found.customer_id, posted_to, code=amount.currency.code)
+            posting.credit(found, period, posted_to=posted_to.start, amount=amount)
 
+    @contextmanager
+    def _posting(self, found: Correction) -> Iterator[CorrectionPosting]:
+        at = self._at
+        with self._turn(found) as biller:
+            store = InvoiceStore(at.client, biller.require)
+            yield CorrectionPosting(at.client, at.book, store=store, now=now_us)
 
-def _now_us() -> int:
-    return (now() - _EPOCH) // timedelta(microseconds=1)
+    @contextmanager
+    def _turn(self, found: Correction) -> Iterator[SoleBiller]:
+        """While nobody else bills, or takes events back."""
+        doing = f"correction {found.correction_id} of {found.author}"
+        with sole_biller(self._at.settings, doing) as biller, biller.turn():
+            yield biller

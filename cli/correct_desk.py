@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
-import typer
 from clickhouse_connect.driver.client import Client
 
 from billing.corrections.desk import Desk
@@ -24,15 +23,6 @@ from rating_engine.price_book.load import load_price_book
 from sinks.audit import AuditLog
 from sinks.clickhouse import connect_clickhouse
 from sinks.corrections import CorrectionStore
-
-ActorOption = Annotated[
-    str, typer.Option("--actor", help="Who acts; else METERLINE_ACTOR, else the system's user.")
-]
-NoteOption = Annotated[str, typer.Option("--note", help="In words, for the audit log.")]
-ReasonOption = Annotated[ReasonCode, typer.Option("--reason", help="Why, from a fixed list.")]
-DryRunOption = Annotated[
-    bool, typer.Option("--dry-run", help="Show the difference in money, and write nothing.")
-]
 
 _ANSWER_S = 3600
 now = partial(datetime.now, UTC)

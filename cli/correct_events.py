@@ -9,13 +9,19 @@ import typer
 
 from billing.corrections.policy import NotAllowed
 from billing.corrections.targets import Target, Targets, require_retractable
-from cli.context import CatalogOption, JsonOption
-from cli.correct_desk import (
+from cli.billing_options import (
     ActorOption,
-    Corrections,
     DryRunOption,
+    EventCustomerOption,
+    EventIdOption,
+    EventMeterOption,
+    EventOption,
     NoteOption,
     ReasonOption,
+)
+from cli.context import CatalogOption, JsonOption
+from cli.correct_desk import (
+    Corrections,
     Request,
     corrections,
     new_id,
@@ -30,21 +36,13 @@ from metering.dimensions import TEXT_MAX
 from metering.quantity import written
 from metering.rfc3339 import written as moment_text
 
-EventOption = Annotated[
-    list[str] | None,
-    typer.Option("--event", help="STREAM/PARTITION/OFFSET/INDEX, as explain shows; repeatable."),
-]
-CustomerOption = Annotated[str, typer.Option("--customer", help="Whose event, with --id.")]
-MeterOption = Annotated[str, typer.Option("--meter", help="Of which meter, with --id.")]
-IdOption = Annotated[list[str] | None, typer.Option("--id", help="Id of an event; repeatable.")]
-
 
 def retract_command(
     *,
     event: EventOption = None,
-    customer: CustomerOption = "",
-    meter: MeterOption = "",
-    event_id: IdOption = None,
+    customer: EventCustomerOption = "",
+    meter: EventMeterOption = "",
+    event_id: EventIdOption = None,
     reason: ReasonOption,
     note: NoteOption = "",
     actor: ActorOption = "",
@@ -77,9 +75,9 @@ def retract_command(
 def replace_command(
     *,
     event: EventOption = None,
-    customer: CustomerOption = "",
-    meter: MeterOption = "",
-    event_id: IdOption = None,
+    customer: EventCustomerOption = "",
+    meter: EventMeterOption = "",
+    event_id: EventIdOption = None,
     quantity: Annotated[
         str | None, typer.Option("--quantity", help="What it should have been; else as it was.")
     ] = None,

@@ -9,31 +9,29 @@ from billing.corrections.estimate import NOTHING, credited
 from billing.corrections.open_period import OpenPeriods
 from billing.corrections.policy import NotAllowed
 from billing.period_name import PeriodName
-from cli.context import CatalogOption, JsonOption
-from cli.correct_desk import (
+from cli.billing_options import (
     ActorOption,
-    Corrections,
+    CustomersOption,
     DryRunOption,
     NoteOption,
+    PeriodOfOption,
+    PeriodOption,
     ReasonOption,
+)
+from cli.context import CatalogOption, JsonOption
+from cli.correct_desk import (
+    Corrections,
     Request,
     corrections,
 )
 from cli.correct_draft import draft_or_show
 from metering.correction import CorrectionKind
 
-PeriodOption = Annotated[
-    str, typer.Option("--period", help="Begins in 2026-06, or holds the day 2026-06-15.")
-]
-CustomerOption = Annotated[str, typer.Option("--customer", help="Whose period.")]
-
 
 def rerate_command(
     *,
     period: PeriodOption,
-    customer: Annotated[
-        list[str] | None, typer.Option("--customer", help="Only these; repeatable.")
-    ] = None,
+    customer: CustomersOption = None,
     reason: ReasonOption,
     note: NoteOption = "",
     actor: ActorOption = "",
@@ -69,7 +67,7 @@ def rerate_command(
 
 def hold_command(
     *,
-    customer: CustomerOption,
+    customer: PeriodOfOption,
     period: PeriodOption,
     reason: ReasonOption,
     note: NoteOption = "",
@@ -95,7 +93,7 @@ def hold_command(
 
 def release_command(
     *,
-    customer: CustomerOption,
+    customer: PeriodOfOption,
     period: PeriodOption,
     reason: ReasonOption,
     note: NoteOption = "",
@@ -121,7 +119,7 @@ def release_command(
 
 def credit_command(
     *,
-    customer: CustomerOption,
+    customer: PeriodOfOption,
     amount: Annotated[
         str, typer.Option("--amount", help="Signed: -12.50 gives back, 12.50 charges.")
     ],

@@ -14,6 +14,7 @@ from rich.table import Table
 from billing.bills import CHUNK_CUSTOMERS, Biller
 from billing.period_name import PeriodName
 from billing.rerate import Difference, Rerating, customers_of_both
+from cli.billing_options import CustomersOption, PeriodOption
 from cli.context import JsonOption, console, settings_with
 from metering.errors import PermanentError
 from rating_engine.money import Money
@@ -28,17 +29,13 @@ Totals = dict[str, tuple[Money, Money]]
 
 def rerate_command(
     *,
-    period: Annotated[
-        str, typer.Option("--period", help="Begins in 2026-06, or holds the day 2026-06-15.")
-    ],
+    period: PeriodOption,
     catalog: Annotated[Path, typer.Option("--catalog", help="Folder with the other prices.")],
     current_catalog: Annotated[
         Path | None,
         typer.Option("--current-catalog", help="Folder in force; else METERLINE_CATALOG."),
     ] = None,
-    customer: Annotated[
-        list[str] | None, typer.Option("--customer", help="Only these; repeatable.")
-    ] = None,
+    customer: CustomersOption = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Compare, and change nothing.")
     ] = False,

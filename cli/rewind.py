@@ -9,7 +9,7 @@ from cli.places import partition_place
 from dataflows.kafka_reader import kafka_config, topic_id
 from metering.errors import PermanentError
 from sinks.clickhouse import connect_clickhouse
-from sinks.conservation.rewind import rewind_totals
+from sinks.conservation.rewind import rewind_totals, taken_back_from
 from sinks.consumer_group import ConsumerGroup
 from sinks.dedup_adopt import adopt_memory
 from sinks.progress import Progress
@@ -57,6 +57,9 @@ def rewind_command(
     rewind_totals(
         client, known, store=store, stream=place.stream, partition=place.partition, offset=to
     )
+    taken_back = taken_back_from(
+        client, stream=place.stream, partition=place.partition, offset=to
+    )  # fmt: skip
     store.close()
     client.close()
     next_step = (
@@ -65,3 +68,9 @@ def rewind_command(
         else "run `meterline backfill --from-start` with the same file"
     )
     console.print(f"{partition} is set back to offset {to}; {next_step}")
+    if taken_back:
+        console.print(
+            f"{taken_back} of these events were taken back by corrections, which the stream does "
+            "not know: when it has read on, run `meterline verify --repair`. Until then totals "
+            "count them, and `meterline close` refuses whose they are"
+        )

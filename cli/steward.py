@@ -13,6 +13,7 @@ from cli.alerting import alerts_job
 from cli.close import ANSWER_S
 from cli.context import CatalogOption, console, settings_with
 from cli.moments import now_us
+from cli.sole_biller import sole_biller
 from cli.stewarding import Job, Steward
 from dataflows.health import HealthServer
 from metering.metrics import StewardMetrics
@@ -76,9 +77,12 @@ def late_usage(settings: Settings, metrics: StewardMetrics) -> Callable[[], None
         refused = 0
         try:
             for month in recent_months(datetime.now(UTC), settings.steward_months):
-                adjusting = Adjusting(client, book, store=InvoiceStore(client), now=now_us)
                 asked = Asked(PeriodName.read(month), _ACTOR, "late usage")
-                adjusted = adjusting.run(asked, say=lambda _done, _of: None)
+                with sole_biller(settings, f"adjusting {month} by {_ACTOR}") as biller:
+                    store = InvoiceStore(client, biller.require)
+                    with biller.turn():
+                        adjusting = Adjusting(client, book, store=store, now=now_us)
+                        adjusted = adjusting.run(asked, say=lambda _done, _of: None)
                 metrics.adjustments.inc(len(adjusted.adjustments))
                 refused += len(adjusted.refused)
                 for row in adjusted.adjustments:

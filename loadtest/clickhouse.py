@@ -14,6 +14,7 @@ import clickhouse_connect
 from clickhouse_connect.driver.client import Client
 
 from loadtest.bills import Invoice
+from loadtest.local_bills import Line
 from loadtest.outcome import Outcome, Total, TotalKey
 from loadtest.prices import Charge, ChargeKey
 
@@ -93,6 +94,33 @@ class ClickHouse:
     def adjusted(self, month_start: datetime) -> dict[str, Invoice]:
         """What was posted in addition since, by customer."""
         return self._money("adjustments", month_start)
+
+    def invoice_lines(self, customers: Sequence[str]) -> dict[tuple[str, Line], int]:
+        """Cents of every issued line that comes to something, by customer and line."""
+        return self._lines("invoice_lines_explained", customers)
+
+    def adjustment_lines(self, customers: Sequence[str]) -> dict[tuple[str, Line], int]:
+        """The same of what was posted since."""
+        return self._lines("adjustment_lines_explained", customers)
+
+    def adjusted_events(self, customers: Sequence[str]) -> set[tuple[str, str, str]]:
+        """Events behind adjustments: customer, id, and added or retracted."""
+        rows = self._rows(
+            "SELECT customer_id, id, effect FROM adjustment_events FINAL"
+            f" WHERE customer_id IN {tuple(customers)!r}"
+        )
+        return {(str(customer), str(name), str(effect)) for customer, name, effect in rows}
+
+    def _lines(self, view: str, customers: Sequence[str]) -> dict[tuple[str, Line], int]:
+        rows = self._rows(
+            "SELECT customer_id, kind, meter, `group`, toUnixTimestamp(part_start),"
+            f" toString(sum(amount) * 100) FROM {view} WHERE customer_id IN {tuple(customers)!r}"
+            " GROUP BY customer_id, kind, meter, `group`, part_start HAVING sum(amount) != 0"
+        )
+        return {
+            (str(customer), Line(str(kind), str(meter), str(group), int(part))): int(Decimal(cents))
+            for customer, kind, meter, group, part, cents in rows
+        }
 
     def _money(self, table: str, month_start: datetime) -> dict[str, Invoice]:
         rows = self._rows(

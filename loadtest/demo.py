@@ -7,7 +7,7 @@ ClickHouse must equal what the generator wrote down.
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +21,8 @@ from loadtest.catalog import write_catalog
 from loadtest.clickhouse import ClickHouse, database_of
 from loadtest.closing import MonthEnd
 from loadtest.last_month import LastMonth, month_before
+from loadtest.local_close import LocalClose
+from loadtest.local_month import LocalMonth, local_month, write_local_plan
 from loadtest.meterline import CommandFailed, Meterline
 from loadtest.oracle import (
     Difference,
@@ -131,6 +133,8 @@ def run(demo: Demo) -> bool:
     changed_at = now.replace(minute=0, second=0, microsecond=0)
     write_catalog(demo.catalog, population, now)
     write_prices(demo.catalog, population.names, changed_at=changed_at)
+    hard_month = local_month(now - timedelta(days=1))
+    write_local_plan(demo.catalog, hard_month)
     with Workers(demo.meterline, demo.catalog) as workers:
         for _ in range(_WORKERS):
             workers.start()
@@ -158,7 +162,9 @@ def run(demo: Demo) -> bool:
     _show_charges(demo, charges)
     earliest = min(key.window_start for key in expected.totals)
     differences = _spike(demo)
-    differences += _month_end(demo, population, changed_at=changed_at, earliest=earliest)
+    differences += _month_end(
+        demo, population, changed_at=changed_at, earliest=earliest, hard_month=hard_month
+    )  # fmt: skip
     if differences:
         _out.print(differences_table(differences))
         _say(f"DEMO FAILED seed={demo.seed} differences={len(differences)}")
@@ -197,9 +203,17 @@ def _spike(demo: Demo) -> list[Difference]:
 
 
 def _month_end(
-    demo: Demo, population: Population, *, changed_at: datetime, earliest: int
+    demo: Demo,
+    population: Population,
+    *,
+    changed_at: datetime,
+    earliest: int,
+    hard_month: LocalMonth,
 ) -> list[Difference]:
-    """Invoice, adjust and reconcile a month that ended before the load's `earliest` window."""
+    """Invoice, adjust and reconcile a month that ended before the load's `earliest` window.
+
+    First `hard_month`, of customers of its own; its lines are derived again at the end.
+    """
     month = month_before(datetime.fromtimestamp(earliest, UTC))
     load = LastMonth(
         demo.seed, population, month=month, partitions=demo.plan.partitions,
@@ -209,12 +223,19 @@ def _month_end(
         demo.meterline, demo.clickhouse, demo.addresses["KAFKA_BOOTSTRAP_SERVERS"],
         events_topic(demo.namespace), population.names, changed_at, load, _say,
     )  # fmt: skip
+    hard = LocalClose(
+        demo.meterline, demo.clickhouse, demo.addresses["KAFKA_BOOTSTRAP_SERVERS"],
+        events_topic(demo.namespace), demo.plan.partitions, hard_month, _say,
+    )  # fmt: skip
     with Workers(demo.meterline, demo.catalog) as workers:
         workers.start()
-        differences = act.run(
+        differences = hard.run()
+        differences += act.run(
             events=_MONTH_EVENTS, late=_LATE_EVENTS, folder=demo.folder, seed=demo.seed
         )
         workers.stop()
+    # with the events of all months that were metered since
+    _say(demo.meterline.run("invoices", "verify").strip())
     return differences
 
 

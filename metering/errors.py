@@ -7,6 +7,7 @@
     |  +- DedupMemoryLost        Redis is not the memory that was adopted: rebuild, then go on
     |  +- ClaimsForgotten        two generations passed since this worker's first claim: start anew
     |  +- PeriodIncomplete       usage of a period that is to be closed may still be on its way
+    |  +- BillingLeaseLost       another process closes, adjusts or re-rates now
     +- PermanentError            a person has to act
        +- SettingsInvalid        settings or catalog are wrong; every fault is listed
        +- OffsetsNotThere        the log does not hold the offset to resume from
@@ -55,6 +56,10 @@ class ClaimsForgotten(TransientError):
 
     Claims of that age are forgotten, and some of this worker's may not be in raw history yet.
     """
+
+
+class BillingLeaseLost(TransientError):
+    """Another process bills: it did not let go in time, or took over from this one."""
 
 
 class PeriodIncomplete(TransientError):

@@ -2,10 +2,10 @@
 
 At most one run of a kind is under way: whoever begins one reads again afterwards which ones are,
 and goes on with the earliest, whoever began it. What two processes derive for one run is equal, row
-by row, so to go on with a run that somebody else still works on does no harm.
+by row. One process bills at a time (see `sinks/billing_lease.py`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
@@ -24,6 +24,7 @@ class RunKind(StrEnum):
 
     CLOSE = "close"
     ADJUST = "adjust"
+    RERATING = "rerating"
 
 
 class RunState(StrEnum):
@@ -59,7 +60,7 @@ class RawState(NamedTuple):
 class BillingRun(NamedTuple):
     """One run. `period` is as it was named; `catalog` the hash of the price book's content.
 
-    `kind` is a `RunKind`, or what corrections call theirs.
+    `kind` is a `RunKind`.
     """
 
     run_id: str
@@ -90,8 +91,12 @@ _COMPLETE = "SELECT toUnixTimestamp64Milli(complete_to) FROM complete_to"
 class RunStore:
     """Reads and writes runs."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(
+        self, client: Client, before_step: Callable[[str], None] = lambda _step: None
+    ) -> None:
+        """`before_step` hears of each write before it happens, and may raise."""
         self._client = client
+        self._before_step = before_step
 
     def raw_state(self, now_us: int) -> RawState:
         """Raw history as it is durable now. Raises `DependencyDown`."""
@@ -142,12 +147,32 @@ class RunStore:
         """
         column = pa.array(customers, pa.string())
         rows = pa.table({"run_id": [run.run_id] * len(column), "customer_id": column})
+        self._before_step("billing_run_customers")
         insert_arrow(self._client, "billing_run_customers", rows)
         self._write(run, RunState.STARTED, run.state.as_of_us)
         earliest = next(iter(self.under_way(run.kind)), run)
         if earliest.run_id != run.run_id:
             self.end(run, RunState.ABANDONED, now_us=run.state.as_of_us + 1)
         return earliest
+
+    def begin_attempt(self, run: BillingRun) -> BillingRun:
+        """Write a run whose id is of what asked for it, as the next attempt at that.
+
+        Attempts before are given up: what they wrote and is visible stands. The first has the id
+        as it is, the next ones a number behind it, so that they share no rows.
+        """
+        before = self._runs(
+            "run_id = %(id)s OR startsWith(run_id, concat(%(id)s, '.'))", having="1", id=run.run_id
+        )
+        ended = "countIf(state IN ('finished', 'abandoned')) = 0"
+        for each in self._runs(
+            "run_id IN %(ids)s", having=ended, ids=[each.run_id for each in before] or [""]
+        ):
+            self.end(each, RunState.ABANDONED, now_us=run.state.as_of_us)
+        if before:
+            run = run._replace(run_id=f"{run.run_id}.{len(before) + 1}")
+        self._write(run, RunState.STARTED, run.state.as_of_us)
+        return run
 
     def end(self, run: BillingRun, state: RunState, *, now_us: int) -> None:
         """Say that the run is finished, or that nobody will go on with it."""
@@ -180,6 +205,7 @@ class RunStore:
                 ),
             }
         )
+        self._before_step("billing_runs")
         insert_arrow(self._client, "billing_runs", rows)
 
 

@@ -38,9 +38,9 @@ class InvoiceStore:
     def __init__(
         self, client: Client, before_step: Callable[[str], None] = lambda _step: None
     ) -> None:
-        """`before_step` hears of each write before it happens; tests end the process there."""
+        """`before_step` hears of each write before it happens, and may raise (`BillingLease`)."""
         self._client = client
-        self._before_step = before_step
+        self.before_step = before_step
 
     def issue(
         self, invoices: Sequence[InvoiceRow], lines: Sequence[InvoiceLineRow], *,
@@ -150,7 +150,7 @@ class InvoiceStore:
             return self._client.query_arrow(sql, parameters=_bound(periods), use_strings=True)
 
     def _insert(self, table: str, rows: pa.Table | None) -> None:
-        self._before_step(table)
+        self.before_step(table)
         if rows is not None:
             insert_arrow(self._client, table, rows)
 

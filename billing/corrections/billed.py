@@ -12,18 +12,20 @@ from rating_engine.money import Money
 from sinks.clickhouse import clickhouse_errors
 
 _AMOUNT_DIGITS = 4
+#: Posted by one correction; each attempt at it has a number behind its id.
+_OWN = "(run_id = %(without)s OR startsWith(run_id, concat(%(without)s, '.')))"
 _ISSUED = """
 SELECT customer_id, invoice_id, toString(currency) AS currency, calculation_version
 FROM invoices FINAL
 WHERE customer_id IN %(customers)s AND toUnixTimestamp(period_start) = %(start)s
 """
-_LAST_VERSION = """
+_LAST_VERSION = f"""
 SELECT customer_id, max(calculation_version) FROM adjustments FINAL
 WHERE customer_id IN %(customers)s AND toUnixTimestamp(period_start) = %(start)s
-  AND run_id != %(without)s
+  AND NOT {_OWN}
 GROUP BY customer_id
 """
-_LINES = """
+_LINES = f"""
 SELECT customer_id, toString(kind) AS kind, toString(meter) AS meter, `group`,
        toUnixTimestamp(part_start) AS part, toUnixTimestamp(max(ends)) AS part_end,
        sum(q) AS quantity, sum(i) AS included, sum(o) AS overage, sum(x) AS exact, sum(a) AS amount
@@ -41,7 +43,7 @@ FROM
            overage_after - overage_before, exact_after - exact_before, amount
     FROM adjustment_lines FINAL
     WHERE customer_id IN %(customers)s AND toUnixTimestamp(period_start) = %(start)s
-      AND kind != 'credit' AND run_id != %(without)s
+      AND kind != 'credit' AND NOT {_OWN}
       AND (customer_id, period_start, run_id) IN
           (SELECT customer_id, period_start, run_id FROM adjustments FINAL)
 )

@@ -26,7 +26,6 @@ from billing.rerate import Difference
 from metering.dimensions import canonical
 from rating_engine.bill import LineKind
 from rating_engine.billing_period import BillingCalendar, BillingPeriod
-from rating_engine.currency import currency
 from rating_engine.money import Money
 from rating_engine.price_book.book import PriceBook
 
@@ -34,26 +33,13 @@ _SECOND_US = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class ReratedLine:
-    """A line of an adjustment: what was billed so far, and what it is now."""
-
-    key: LineKey
-    before: Figures
-    after: Figures
-    plan: str
-    price_version: int
-
-
-@dataclass(frozen=True, slots=True)
 class ReratedCustomer:
-    """One customer's period: differences by meter and group, and lines where one was invoiced."""
+    """One customer's period: differences by meter and group; `billed` where it was invoiced."""
 
     customer_id: str
     period: BillingPeriod
     differences: tuple[Difference, ...]
     billed: Billed | None
-    lines: tuple[ReratedLine, ...]
-    minor_digits: int
 
 
 class ReratedPeriods:
@@ -106,20 +92,13 @@ class ReratedPeriods:
             _difference(customer_id, LineKind.CHARGE, key=key, old=old.get(key), new=new.get(key))
             for key in sorted(old.keys() | new.keys())
         ]
-        return ReratedCustomer(customer_id, period, tuple(differences), None, (), 0)
+        return ReratedCustomer(customer_id, period, tuple(differences), None)
 
     def _issued(
         self, customer_id: str, period: BillingPeriod, *,
         billed: Billed, found: CustomerBill | None,
     ) -> ReratedCustomer:  # fmt: skip
         now = {} if found is None else self._lines(found)
-        named = {key: (plan, version) for key, (_, plan, version) in now.items()}
-        lines = []
-        for key in sorted(billed.lines.keys() | now.keys()):
-            before = billed.lines.get(key, Figures())
-            after = now[key][0] if key in now else Figures(before.part_end)
-            if before[1:] != after[1:]:
-                lines.append(ReratedLine(key, before, after, *named.get(key, ("", 0))))
         if found is not None and found.bill.total.currency.code != billed.currency:
             _refuse(customer_id, old=billed.currency, new=found.bill.total.currency.code)
         code = billed.currency
@@ -127,7 +106,7 @@ class ReratedPeriods:
         for key in billed.lines.keys() | now.keys():
             pair = sums.setdefault((key.kind, key.meter, key.group), [0, 0])
             pair[0] += billed.lines.get(key, Figures()).amount
-            pair[1] += now[key][0].amount if key in now else 0
+            pair[1] += now.get(key, 0)
         differences = [
             _difference(
                 customer_id, LineKind(kind), key=(meter, group_key(group) if group else ()),
@@ -135,34 +114,20 @@ class ReratedPeriods:
             )
             for (kind, meter, group), pair in sorted(sums.items())
         ]  # fmt: skip
-        digits = currency(code).minor_digits
-        return ReratedCustomer(
-            customer_id, period, tuple(differences), billed, tuple(lines), digits
-        )
+        return ReratedCustomer(customer_id, period, tuple(differences), billed)
 
-    def _lines(self, found: CustomerBill) -> dict[LineKey, tuple[Figures, str, int]]:
-        """Lines of a bill as an invoice names them."""
-        lines: dict[LineKey, tuple[Figures, str, int]] = {}
+    def _lines(self, found: CustomerBill) -> dict[LineKey, int]:
+        """Amounts of the lines of a bill, as an invoice names them."""
+        lines: dict[LineKey, int] = {}
         start = found.period.start
         for line in found.bill.lines:
-            first, last = (found.spans[at] for at in line.spans)
+            first = found.spans[line.spans[0]]
             group = ""
             if line.meter:
                 values, meter = dict(line.group), self._book.catalog.meters[line.meter]
                 group = canonical({name: values.get(name, "") for name in meter.group_by})
             key = LineKey(str(line.kind), line.meter, group, start + first.span.start // _SECOND_US)
-            rated = line.rated
-            figures = Figures(
-                start + last.span.end // _SECOND_US,
-                0 if rated is None else rated.quantity,
-                0 if rated is None else rated.included,
-                0 if rated is None else rated.overage,
-                line.exact,
-                amount_of(line.amount),
-            )
-            version = first.version
-            named = ("", 0) if version is None else (version.plan, version.version)
-            lines[key] = (figures, *named)
+            lines[key] = lines.get(key, 0) + amount_of(line.amount)
         return lines
 
 

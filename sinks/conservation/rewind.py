@@ -22,6 +22,22 @@ _FORGET = """
 DELETE FROM usage_totals
 WHERE stream = %(stream)s AND partition = %(partition)s AND absorbed_offset >= %(offset)s
 """
+_TAKEN_BACK = """
+SELECT count() FROM usage_events FINAL
+WHERE stream = %(stream)s AND partition = %(partition)s AND offset >= %(offset)s
+  AND (customer_id, meter, identity) IN
+      (SELECT customer_id, meter, identity FROM retracted_events FINAL WHERE is_retracted)
+"""
+
+
+def taken_back_from(client: Client, *, stream: str, partition: int, offset: int) -> int:
+    """How many events from `offset` on corrections took back: totals will count them again.
+
+    Raises `DependencyDown`.
+    """
+    parameters = {"stream": stream, "partition": partition, "offset": offset}
+    with clickhouse_errors("counting events that were taken back"):
+        return int(client.query(_TAKEN_BACK, parameters=parameters).result_rows[0][0])
 
 
 def rewind_totals(

@@ -4,7 +4,8 @@ Rows are made by ClickHouse itself, as workers would have left them: raw events 
 over four partitions of a log and over a plan of four meters, hourly totals, and how far each
 partition is durable. Then `meterline close` and `meterline invoices verify` run as a user runs
 them.
-Without CLICKHOUSE_URL a stack is started for it.
+Without CLICKHOUSE_URL a stack is started for it. The memory of ClickHouse is the greatest resident
+set of its process from the first command on, looked at every tenth of a second.
 """
 
 from __future__ import annotations
@@ -15,11 +16,14 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import uuid
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+import psutil
 from clickhouse_connect.driver.client import Client
 
 from deploy.localstack.stack import LocalStack
@@ -120,18 +124,23 @@ def _run(asked: argparse.Namespace, folder: Path) -> dict[str, Any]:
     client = connect_clickhouse(settings, answer_s=3600)
     try:
         made_s = _make(client, customers=asked.customers, events=asked.events)
-        close = _command("close", "--force", "--reason", "benchmark", "--period", _PERIOD)
-        verify = _command("invoices", "verify", "--period", _PERIOD)
+        with _Memory(str(folder)) as server:
+            close = _command("close", "--force", "--reason", "benchmark", "--period", _PERIOD)
+            server_close_mib = server.greatest_mib
+            verify = _command("invoices", "verify", "--period", _PERIOD)
     finally:
         _drop(settings, client)
     assert close["answer"]["invoices"] == asked.customers, close
     assert verify["answer"]["holds"], verify
     return {
+        "when": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        "machine": _machine(),
         "customers": asked.customers,
         "events": asked.events,
         "rows_made_s": made_s,
         "close_s": close["seconds"],
         "close_memory_mib": close["memory_mib"],
+        "close_clickhouse_memory_mib": server_close_mib,
         "lines": close["answer"]["lines"],
         "verify_s": verify["seconds"],
         "verify_memory_mib": verify["memory_mib"],
@@ -189,6 +198,41 @@ def _command(*arguments: str) -> dict[str, Any]:
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     memory = int(done.stderr.rpartition("memory ")[2])
     return {"seconds": seconds, "memory_mib": memory, "answer": json.loads(done.stdout)}
+
+
+def _machine() -> str:
+    """CPU, cores, memory and load, as they stand beside the figures."""
+    info = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    model = next((line.partition(":")[2].strip() for line in info if "model name" in line), "?")
+    memory = psutil.virtual_memory().total / 2**30
+    return f"{os.cpu_count()} cores of {model}, {memory:.0f} GiB, load {os.getloadavg()[0]:.1f}"
+
+
+class _Memory:
+    """Watches the resident set of the ClickHouse that keeps its data in a folder; 0 for none."""
+
+    def __init__(self, folder: str) -> None:
+        self._watched = [
+            each
+            for each in psutil.process_iter(["cmdline"])
+            if any("clickhouse" in word and folder in word for word in each.info["cmdline"] or ())
+        ]
+        self._ended = threading.Event()
+        self._watching = threading.Thread(target=self._watch, daemon=True)
+        self.greatest_mib = 0
+
+    def __enter__(self) -> Self:
+        self._watching.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._watching.join()
+
+    def _watch(self) -> None:
+        while not self._ended.wait(0.1):
+            found = sum(each.memory_info().rss for each in self._watched) // 2**20
+            self.greatest_mib = max(self.greatest_mib, found)
 
 
 def _drop(settings: Settings, client: Client) -> None:

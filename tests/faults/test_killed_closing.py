@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+import redis
 from late_period import CUSTOMERS, FIRST, LATE, PERIOD, Usage, write_catalog, write_events
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from cli.main import app
 from metering.settings import Settings, load_settings
+from sinks.billing_lease import lease_key
 from sinks.clickhouse import connect_clickhouse
 
 _HURT = Path(__file__).with_name("hurt_billing.py")
@@ -56,9 +58,13 @@ class Billed:
 
     def backfill(self, usage: Usage, name: str) -> None:
         path = write_events(self._folder / f"{name}.ndjson", usage)
-        environment: Mapping[str, str | None] = self._environment
-        done = CliRunner().invoke(app, ["backfill", str(path), "--json"], env=environment)
+        done = self.invoke("backfill", str(path), "--json")
         assert json.loads(done.stdout)[0]["accepted"] == len(usage), done.output
+
+    def invoke(self, *arguments: str) -> Result:
+        """A command in this process, that nothing happens to."""
+        environment: Mapping[str, str | None] = self._environment
+        return CliRunner().invoke(app, list(arguments), env=environment)
 
     def run(self, command: Sequence[str], **faults: int) -> Done:
         """Run a command of `hurt_billing`."""
@@ -67,7 +73,15 @@ class Billed:
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(asked) + "\n")
         self._process.stdin.flush()
-        return Done(**json.loads(self._process.stdout.readline()))
+        done = Done(**json.loads(self._process.stdout.readline()))
+        if done.code < 0:
+            self.let_lease_run_out()
+        return done
+
+    def let_lease_run_out(self) -> None:
+        """As it does by itself some seconds after its holder was killed."""
+        with redis.Redis.from_url(self.settings.redis_url.get_secret_value()) as store:
+            store.delete(lease_key(self.settings))
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         return [tuple(row) for row in self._client.query(sql).result_rows]
@@ -207,3 +221,18 @@ def test_another_catalog_abandons_what_was_interrupted_and_closes_the_rest(
     assert again["invoices"] == len(CUSTOMERS) - len(issued)
     assert billed.rows("SELECT count() FROM invoices") == [(len(CUSTOMERS),)]
     billed.assert_whole("invoice")
+
+
+def test_who_is_held_back_while_a_close_is_interrupted_gets_no_invoice(billed: Billed) -> None:
+    assert billed.run(_CLOSE, before=4).code == -signal.SIGKILL  # the run stands, no invoice does
+    held = CUSTOMERS[1]
+    hold = ["correct", "hold", "--customer", held, "--reason", "dispute"]
+    drafted = json.loads(billed.run([*hold, "--actor", "ann"]).output)
+    number = drafted["correction"]["correction_id"]
+    applied = billed.invoke("correct", "apply", number, "--actor", "ann")
+    assert applied.exit_code == 0, applied.output
+    again = json.loads(billed.run(_CLOSE).output)
+    assert (again["held"], len(again["resumed"])) == ([held], 1)
+    assert billed.rows("SELECT customer_id FROM invoices ORDER BY 1") == [
+        (each,) for each in sorted(CUSTOMERS) if each != held
+    ]

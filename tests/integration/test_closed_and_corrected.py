@@ -32,6 +32,7 @@ def test_a_held_period_is_invoiced_when_it_is_released(deployed: Deployed) -> No
     closed = deployed.ask("close", *FORCE)
     assert (closed["invoices"], closed["held"]) == (len(others), [held])
     assert set(deployed.billed()) == set(others)
+    assert deployed.ask("close", *FORCE)["run"] is None, "there is nobody to begin a run for"
 
     corrected(deployed, "release", *about)
     assert deployed.ask("close", *FORCE)["held"] == []

@@ -273,8 +273,9 @@ def invoice(settings: Settings, lines: list[tuple[str, str, str, list[str], Deci
         quantity = sum((Decimal(each) for each in used), Decimal(0))
         client.command(
             "INSERT INTO invoice_lines (customer_id, period_start, run_id, line, kind, meter,"
-            " `group`, part_start, quantity, amount, exact, currency) SELECT 'org', "
-            f"{start}, 'run', {at}, '{kind}', '{meter}', '{group}', {start}, '{quantity}',"
+            " `group`, part_start, part_end, quantity, amount, exact, currency) SELECT 'org', "
+            f"{start}, 'run', {at}, '{kind}', '{meter}', '{group}', {start}, addMonths({start}, 1),"
+            f" '{quantity}',"
             f" '{amount}', '{amount}', 'USD'"
         )
     client.command(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 from clickhouse_connect.driver.httpclient import HttpClient
 from counting import count, produce, rows
 from in_process import answer, meterline
@@ -21,6 +22,7 @@ from test_corrections import ADA, LONG_AGO, call, charged, draft
 from cli.correct import apply_command
 from metering.settings import Settings, load_settings
 from sinks.audit import AuditLog
+from sinks.billing_lease import lease_key
 from sinks.clickhouse import connect_clickhouse
 from sinks.dedup_memory import RedisDedupMemory
 from sinks.events_topic import EventsTopic
@@ -47,6 +49,9 @@ def killed_before(number: int, correction_id: str) -> bool:
     _, status = os.waitpid(child, 0)
     if os.WIFSIGNALED(status):
         assert os.WTERMSIG(status) == signal.SIGKILL
+        settings = load_settings(http_port=0)  # what it held runs out, some seconds later
+        with redis.Redis.from_url(settings.redis_url.get_secret_value()) as store:
+            store.delete(lease_key(settings))
         return True
     assert os.WEXITSTATUS(status) == 0, f"write {number}"
     return False
@@ -116,8 +121,10 @@ def invoiced(settings: Settings) -> None:
     client = connect_clickhouse(settings)
     lines = (
         "INSERT INTO invoice_lines (customer_id, period_start, run_id, line, kind, meter, `group`,"
-        f" part_start, quantity, amount, exact, currency) SELECT concat('org-', toString(number)),"
-        f" {start}, 'run', 1, 'charge', 'calls', '{{}}', {start}, 150, '2.5', '2.5', 'USD'"
+        " part_start, part_end, quantity, amount, exact, currency)"
+        " SELECT concat('org-', toString(number)),"
+        f" {start}, 'run', 1, 'charge', 'calls', '{{}}', {start}, addMonths({start}, 1), 150,"
+        " '2.5', '2.5', 'USD'"
     )
     heads = (
         "INSERT INTO invoices (customer_id, period_start, invoice_id, run_id, currency,"

@@ -20,6 +20,7 @@ from billing.adjusting import (
     due_lines,
     same_money,
 )
+from billing.adjustment_check import LATE_USAGE
 from billing.adjustment_rows import Posting, posted
 from billing.bills import CustomerBill
 from billing.invoice_lines import InvoiceLine, LineMaker
@@ -116,7 +117,7 @@ def test_case_13_invoice_and_adjustments_are_the_bill_to_the_cent(
         else:
             lines = tuple(adjustment_lines(billed, due, touched=()))
             difference = CustomerDifference(invoice, found.period, lines)
-            adjusted += posted(difference, Posting(_RUN, END, 0))[1]
+            adjusted += posted(difference, Posting(_RUN, LATE_USAGE, END, 0))[1]
         billed = billed_so_far(rows, adjusted)
         assert adjustment_lines(billed, due, touched=()) == [], "case 14: nothing is left"
         assert _cents(billed) == wanted
