@@ -10,6 +10,7 @@ from rich.console import Console
 
 from loadtest.clickhouse import ClickHouse, database_of
 from loadtest.demo import DEFAULT_SEED, demo
+from loadtest.faults.command import faults
 from loadtest.load.command import profiles, run
 from loadtest.oracle import await_accounted, differences_table, settle
 from loadtest.outcome import load_outcome
@@ -33,6 +34,7 @@ app = typer.Typer(
 app.command()(demo)
 app.command()(run)
 app.command()(profiles)
+app.command()(faults)
 
 
 @app.command()
