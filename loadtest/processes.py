@@ -71,6 +71,11 @@ def memory_bytes(pid: int) -> int:
     return int(psutil.Process(pid).memory_info().rss)
 
 
+def open_files(pid: int) -> int:
+    """Files and connections that a process has open now."""
+    return int(psutil.Process(pid).num_fds())
+
+
 def _process_seconds(pid: int) -> float:
     try:
         times = psutil.Process(pid).cpu_times()

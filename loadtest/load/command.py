@@ -71,6 +71,9 @@ Redis = Annotated[
     str | None, typer.Option(envvar="REDIS_URL", help="For workers that are started here.")
 ]
 Url = Annotated[str | None, typer.Option(envvar="CLICKHOUSE_URL", help="HTTP URL.")]
+Rated = Annotated[
+    bool, typer.Option(help="Charge the events, by three plans, and compare every charge as well.")
+]
 Out = Annotated[Path | None, typer.Option(help="Folder of the report and the logs.")]
 Keep = Annotated[bool, typer.Option(help="Leave a local stack running.")]
 
@@ -84,6 +87,7 @@ def run(
     customers: Customers = None,
     workers: WorkerCount = None,
     partitions: Partitions = _PARTITIONS,
+    rated: Rated = False,
     namespace: Namespace = None,
     kafka: Kafka = None,
     redis: Redis = None,
@@ -105,6 +109,9 @@ def run(
     given = {name: value for name, value in addresses if value}
     started = _workers_to_start(given, workers, partitions=partitions)
     is_new = namespace is None and started
+    if rated and not is_new:
+        msg = "prices are those of a deployment of our own: leave out --namespace, start --workers"
+        raise typer.BadParameter(msg, param_hint="--rated")
     name = f"load_{seed}_{int(time.time())}" if is_new else namespace or ""
     folder = (out or Path(".meterline/load") / (name or "default")).resolve()
     folder.mkdir(parents=True, exist_ok=True)
@@ -117,6 +124,7 @@ def run(
                 profile=chosen, schedule=Schedule(rate, duration, chosen.bursts), seed=seed,
                 workers=started, partitions=partitions, namespace=name, addresses=found,
                 pids=pids, folder=folder,
+                prefix=f"lt{int(time.time()):010d}", is_rated=rated,
                 command=shlex.join(["python", "-m", "loadtest", *sys.argv[1:]]),
             ),
             console,

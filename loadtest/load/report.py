@@ -137,15 +137,31 @@ def figures_of(watched: Watched, disk: Mapping[str, float]) -> list[Figure]:
         Figure("message", done.delivery.bytes / events, "bytes/event", "without key and headers"),
         *(Figure(f"disk {table}", size, "bytes/event") for table, size in disk.items()),
     ]  # fmt: skip
-    for name in watched.samples[-1].memory:
-        peak = max(each.memory.get(name, 0) for each in watched.samples)
-        figures.append(Figure(f"memory {name}", peak / 2**20, "MiB", "at most, of every second"))
+    for name in watched.samples[0].memory:
+        figures += _growth(watched.samples, name)
     figures += [
         Figure(f"CPU {name}", seconds / events * 1e6, "us/event", f"{seconds / cpu.at_s:.2f} cores")
         for name, seconds in cpu.processes.items()
     ]
     figures.append(Figure("CPU others", cpu.others / cpu.at_s, "cores", "other programs"))
     return figures
+
+
+def _growth(samples: Sequence[Sample], name: str) -> list[Figure]:
+    """The most that a process held, and how it stood after a tenth of the run and at its end."""
+    memory = [each.memory[name] / 2**20 for each in samples if name in each.memory]
+    handles = [each.handles[name] for each in samples if name in each.handles]
+    early = len(memory) // 10
+    return [
+        Figure(
+            f"memory {name}", max(memory), "MiB",
+            f"at most; {memory[early]:,.0f} after a tenth, {memory[-1]:,.0f} at the end",
+        ),
+        Figure(
+            f"open files {name}", max(handles, default=0), "",
+            f"at most; {handles[early]} after a tenth, {handles[-1]} at the end",
+        ),
+    ]  # fmt: skip
 
 
 def counts_of(outcome: Outcome) -> dict[str, int]:

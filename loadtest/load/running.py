@@ -1,6 +1,5 @@
 """One run from start to end: workers where they are ours, the load, the oracle, the report."""
 
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,7 +9,8 @@ from pathlib import Path
 from rich.console import Console
 
 from loadtest.catalog import copy_meters
-from loadtest.clickhouse import database_of
+from loadtest.clickhouse import ClickHouse, database_of
+from loadtest.load.event_rows import customer_name
 from loadtest.load.live_view import live_view
 from loadtest.load.making import Load
 from loadtest.load.profiles import Profile
@@ -21,8 +21,9 @@ from loadtest.load.tables import LoadTables, expect_clickhouse
 from loadtest.load.watching import LoadFailed, Watch, Watched
 from loadtest.machine import describe_machine
 from loadtest.meterline import CommandFailed, Meterline
-from loadtest.oracle import Difference, differences_table, settle
+from loadtest.oracle import Difference, compare_charges, differences_table, settle
 from loadtest.outcome import Outcome
+from loadtest.prices import expected_charges, write_prices
 from loadtest.summary import summary_table
 from loadtest.topics import (
     create_events_topic,
@@ -39,7 +40,10 @@ _STUCK_S = 90.0
 
 @dataclass(frozen=True)
 class Run:
-    """What to run: `workers` are started by us, 0 where others run them already."""
+    """What to run: `workers` are started by us, 0 where others run them already.
+
+    `prefix` begins the names of its customers, so that no other run has the same ones.
+    """
 
     profile: Profile
     schedule: Schedule
@@ -51,11 +55,18 @@ class Run:
     pids: Mapping[str, int]
     folder: Path
     command: str
+    prefix: str
+    is_rated: bool = False
 
     @property
     def topic(self) -> str:
         """Where the load goes."""
         return events_topic(self.namespace)
+
+    @property
+    def customers(self) -> list[str]:
+        """Names by index."""
+        return [customer_name(self.prefix, index) for index in range(self.profile.customers)]
 
     @property
     def bootstrap_servers(self) -> str:
@@ -83,10 +94,10 @@ def run_load(run: Run, out: Console) -> bool:
     of Kafka and ClickHouse raise when a server does not answer.
     """
     started_at = datetime.now(UTC)
-    with _workers(run) as (pids, check):
+    with _workers(run, prices_change_at=_hour_of(started_at)) as (pids, check):
         partitions = partitions_of(run.bootstrap_servers, run.topic)
         load = Load(
-            run.profile, run.schedule, run.seed, partitions, prefix=_prefix(), began_s=0
+            run.profile, run.schedule, run.seed, partitions, prefix=run.prefix, began_s=0
         )  # fmt: skip
         tables = LoadTables(
             run.addresses["CLICKHOUSE_URL"], database_of(run.namespace), topic=run.topic
@@ -97,6 +108,8 @@ def run_load(run: Run, out: Console) -> bool:
     expected = watched.done.outcome
     tables.scope(watched.started.ends, load.prefix)
     got, differences = settle(tables, expected, deadline_s=_SETTLED_S)
+    if run.is_rated:
+        differences += _wrong_charges(run, expected, changed_at=_hour_of(started_at))
     differences += _verified(run)
     events = expected.accounted
     disk = {
@@ -117,13 +130,10 @@ def run_load(run: Run, out: Console) -> bool:
     return not differences
 
 
-def _prefix() -> str:
-    """Begins the names of this run's customers, so that no other run has the same ones."""
-    return f"lt{int(time.time()):010d}"
-
-
 @contextmanager
-def _workers(run: Run) -> Iterator[tuple[dict[str, int], Callable[[], None]]]:
+def _workers(
+    run: Run, *, prices_change_at: datetime
+) -> Iterator[tuple[dict[str, int], Callable[[], None]]]:
     """The process ids to watch, and what raises when one of our workers has ended.
 
     Workers of ours are stopped in order at the end, so that everything is written.
@@ -135,6 +145,8 @@ def _workers(run: Run) -> Iterator[tuple[dict[str, int], Callable[[], None]]]:
         return
     catalog = run.folder / "catalog"
     copy_meters(catalog)
+    if run.is_rated:
+        write_prices(catalog, run.customers, changed_at=prices_change_at)
     create_events_topic(run.bootstrap_servers, run.topic, run.partitions)
     run.meterline.run("migrate")
     with Workers(run.meterline, catalog) as workers:
@@ -180,6 +192,18 @@ def _watch(
     finally:
         process.kill()
         process.join()
+
+
+def _hour_of(moment: datetime) -> datetime:
+    """Its beginning: where the prices of one plan change, so that its period is split."""
+    return moment.replace(minute=0, second=0, microsecond=0)
+
+
+def _wrong_charges(run: Run, expected: Outcome, *, changed_at: datetime) -> list[Difference]:
+    """Every charge of the view that finance reads; the namespace holds this run alone."""
+    clickhouse = ClickHouse(run.addresses["CLICKHOUSE_URL"], database_of(run.namespace))
+    charges = expected_charges(expected.totals, run.customers, changed_at=changed_at)
+    return compare_charges(charges, clickhouse.charges())
 
 
 def _verified(run: Run) -> list[Difference]:

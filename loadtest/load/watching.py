@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -14,7 +15,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from loadtest.load.latencies import Latencies, Milliseconds, percentile
 from loadtest.load.sending import Done, Failed, Placed, Sent, Started, Word
 from loadtest.load.tables import LoadTables
-from loadtest.processes import CpuReading, latest, memory_bytes, read_cpu
+from loadtest.processes import CpuReading, latest, memory_bytes, open_files, read_cpu
 
 _POLL_S = 0.1
 _SAMPLE_S = 1.0
@@ -28,7 +29,8 @@ class LoadFailed(Exception):
 class Sample:
     """One second: events so far, and the latencies (ms) of what became durable in it.
 
-    `at_s` counts from the start of the schedule; `memory` is resident bytes by process.
+    `at_s` counts from the start of the schedule; `memory` is resident bytes by process, `handles`
+    its open files and connections.
     """
 
     at_s: float
@@ -40,6 +42,7 @@ class Sample:
     max_ms: int
     behind_ms: float
     memory: Mapping[str, int]
+    handles: Mapping[str, int]
 
     @property
     def lag(self) -> int:
@@ -127,7 +130,8 @@ class Watch:
             p99_ms=percentile(latencies, 0.99),
             max_ms=percentile(latencies, 1.0),
             behind_ms=1000 * words.take_behind_s(),
-            memory={name: size for name, pid in pids.items() if (size := _memory(pid))},
+            memory=_by_process(pids, memory_bytes),
+            handles=_by_process(pids, open_files),
         )
         watched.samples.append(sample)
         watched.cpu = latest(watched.cpu, read_cpu(pids))
@@ -216,8 +220,10 @@ def _stuck(watched: Watched, words: _Words, *, seconds: float) -> str:
     )
 
 
-def _memory(pid: int) -> int:
-    try:
-        return memory_bytes(pid)
-    except psutil.Error:
-        return 0  # it has ended
+def _by_process(pids: Mapping[str, int], ask: Callable[[int], int]) -> dict[str, int]:
+    """What each process answers; one that has ended answers nothing."""
+    found = {}
+    for name, pid in pids.items():
+        with suppress(psutil.Error):
+            found[name] = ask(pid)
+    return found

@@ -32,7 +32,7 @@ def _run(folder: Path, *arguments: str, **variables: str) -> subprocess.Complete
 def test_a_short_load_is_exact_and_its_report_says_so(stack: LocalStack, tmp_path: Path) -> None:
     found = _run(
         tmp_path, "--profile", "duplicate-heavy", "--rate", "400", "--duration", "5",
-        "--customers", "50", "--workers", "1", "--partitions", "3", **stack.env(),
+        "--customers", "50", "--workers", "1", "--partitions", "3", "--rated", **stack.env(),
     )  # fmt: skip
     assert found.returncode == 0, found.stdout + found.stderr
     assert "LOAD OK events=2000 " in found.stdout
@@ -52,6 +52,7 @@ def test_a_short_load_is_exact_and_its_report_says_so(stack: LocalStack, tmp_pat
 @pytest.mark.parametrize(
     ("arguments", "code", "reason"),
     [
+        (("--rated",), 2, "deployment of our own"),
         (("--profile", "unheard-of"), 2, "expected one of steady"),
         (("--workers", "9", "--partitions", "8"), 2, "at most one worker a partition"),
         (("--rate", "0"), 2, "--rate"),
