@@ -1,4 +1,4 @@
-"""`python -m loadtest faults` as a user starts it: two cells of the matrix on a stack of its own."""
+"""`python -m loadtest faults` as a user starts it: two cells of the matrix, on its own stack."""
 
 from __future__ import annotations
 

@@ -49,6 +49,19 @@ def test_a_short_load_is_exact_and_its_report_says_so(stack: LocalStack, tmp_pat
     assert "**exact**" in (tmp_path / "report.md").read_text()
 
 
+def test_a_deployment_that_counts_otherwise_is_found(stack: LocalStack, tmp_path: Path) -> None:
+    found = _run(
+        tmp_path, "--profile", "late-heavy", "--rate", "200", "--duration", "3",
+        "--customers", "20", "--workers", "1", "--partitions", "2",
+        **stack.env(), METERLINE_ALLOWED_LATENESS="PT3H",
+    )  # fmt: skip
+    assert found.returncode == 1, found.stdout + found.stderr
+    assert "LOAD FAILED events=600 " in found.stdout
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert [difference["what"] for difference in report["differences"]] == ["late"]
+    assert report["verdict"] == "1 numbers differ"
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "reason"),
     [
