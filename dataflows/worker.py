@@ -6,10 +6,11 @@ runner builds the next. Nothing survives in it, because everything that counts i
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable
 from datetime import timedelta
-from functools import wraps
+from functools import cache, wraps
 from typing import TypeVar
 
 from dataflows.accounting import Accountant
@@ -41,6 +42,12 @@ from sinks.usage_sink import UsageSink
 
 In = TypeVar("In")
 Out = TypeVar("Out")
+
+#: What a fault test has done to a worker that reaches a step of a write, by variable.
+_FAULTS = {
+    "METERLINE_KILL_BEFORE_STEP": signal.SIGKILL,
+    "METERLINE_FREEZE_BEFORE_STEP": signal.SIGSTOP,
+}
 
 
 def _step(
@@ -255,19 +262,30 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+@cache
 def _stop_before_step() -> Callable[[int], None] | None:
-    """For fault tests: `METERLINE_KILL_BEFORE_STEP=2:5` kills at step 2 of the fifth flush."""
-    wanted = os.environ.get("METERLINE_KILL_BEFORE_STEP")
-    if not wanted:
-        return None
+    """For fault tests: `METERLINE_KILL_BEFORE_STEP=2:5` kills at step 2 of the fifth flush.
+
+    `METERLINE_FREEZE_BEFORE_STEP` makes it stand still there (SIGSTOP) until it is woken. Flushes
+    are counted over the life of the process.
+    """
+    for variable, number in _FAULTS.items():
+        if wanted := os.environ.get(variable):
+            return _signal_at(wanted, number)
+    return None
+
+
+def _signal_at(wanted: str, number: signal.Signals) -> Callable[[int], None]:
     step, _, nth = wanted.partition(":")
     left = {"flushes": int(nth or 1)}
 
-    def before(number: int) -> None:
-        if number != int(step):
+    def before(reached: int) -> None:
+        if reached != int(step):
             return
         left["flushes"] -= 1
         if left["flushes"] == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+            # To this thread, which stops inside the call: a signal to the process may be taken by
+            # another one, while this one goes on for a moment.
+            signal.pthread_kill(threading.get_ident(), number)
 
     return before

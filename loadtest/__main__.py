@@ -10,6 +10,8 @@ from rich.console import Console
 
 from loadtest.clickhouse import ClickHouse, database_of
 from loadtest.demo import DEFAULT_SEED, demo
+from loadtest.faults.command import faults
+from loadtest.load.command import profiles, run
 from loadtest.oracle import await_accounted, differences_table, settle
 from loadtest.outcome import load_outcome
 from loadtest.preload import Preload, PreloadPlan
@@ -30,6 +32,9 @@ app = typer.Typer(
     no_args_is_help=True, help="Loads with known totals, and the oracle that compares them."
 )
 app.command()(demo)
+app.command()(run)
+app.command()(profiles)
+app.command()(faults)
 
 
 @app.command()

@@ -22,8 +22,7 @@ def write_catalog(folder: Path, population: Population, started_at: datetime) ->
     Some bound subjects belonged to somebody else until a day before `started_at`: nothing in the
     load is that old, so nothing may be counted there.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    shutil.copy(_REPOSITORY_METERS, folder / "meters.yaml")
+    copy_meters(folder)
     entries = [
         line
         for number, (subject, customer) in enumerate(population.bindings.items())
@@ -34,6 +33,12 @@ def write_catalog(folder: Path, population: Population, started_at: datetime) ->
     _write(folder / "suppressions.yaml", "suppressions", [rule])
     retired = [{"subject": subject, "reason": "retired"} for subject in retired_subjects()]
     _write(folder / "disregarded.yaml", "disregarded", retired)
+
+
+def copy_meters(folder: Path) -> None:
+    """Write a catalog of the repository's meters, and nothing else."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copy(_REPOSITORY_METERS, folder / "meters.yaml")
 
 
 def _bindings(number: int, subject: str, customer: str, started_at: datetime) -> list[Entry]:

@@ -38,13 +38,12 @@ from loadtest.produce import NotDelivered, produce
 from loadtest.servers import servers
 from loadtest.spike import anomalies, spike_differences, write_history
 from loadtest.summary import bars, charges_table, dearest_by_meter, summary_line, summary_table
-from loadtest.topics import create_events_topic, events_topic, group_members
-from loadtest.workers import Workers
+from loadtest.topics import create_events_topic, events_topic
+from loadtest.workers import Workers, await_assignment
 from loadtest.workload import Workload
 
 DEFAULT_SEED = 20_261
 _WORKERS = 2
-_ASSIGNED_S = 60.0
 _ACCOUNTED_S = 300.0
 _SETTLED_S = 20.0
 #: Exit code of a check that has open findings.
@@ -138,7 +137,11 @@ def run(demo: Demo) -> bool:
     with Workers(demo.meterline, demo.catalog) as workers:
         for _ in range(_WORKERS):
             workers.start()
-        _await_assignment(demo, workers)
+        # So that the crash meets work in flight.
+        await_assignment(
+            bootstrap_servers, f"{demo.namespace}.meterline", workers=workers, members=_WORKERS,
+            partitions=demo.plan.partitions,
+        )  # fmt: skip
         started = time.monotonic()
         workload = Workload(demo.seed, demo.plan, datetime.now(UTC))
         _stream(demo, workload, workers)
@@ -241,24 +244,6 @@ def _month_end(
 
 def _month(key: ChargeKey) -> str:
     return f"{datetime.fromtimestamp(key.period_start, UTC):%Y-%m}"
-
-
-def _await_assignment(demo: Demo, workers: Workers) -> None:
-    """Wait until the workers share the partitions, so that the crash meets work in flight."""
-    bootstrap_servers = demo.addresses["KAFKA_BOOTSTRAP_SERVERS"]
-    deadline = time.monotonic() + _ASSIGNED_S
-    while (held := group_members(bootstrap_servers, f"{demo.namespace}.meterline")) != (
-        _WORKERS,
-        demo.plan.partitions,
-    ):
-        workers.check_alive()
-        if time.monotonic() > deadline:
-            msg = (
-                f"after {_ASSIGNED_S:.0f} s expected {_WORKERS} workers that hold"
-                f" {demo.plan.partitions} partitions, got {held[0]} that hold {held[1]}"
-            )
-            raise CommandFailed(msg)
-        time.sleep(0.5)
 
 
 def _stream(demo: Demo, workload: Workload, workers: Workers) -> None:

@@ -28,14 +28,18 @@ class Comparison(NamedTuple):
     differences: list[Difference]
 
 
-class Observed(Protocol):
-    """What can be asked how far it is, and for its numbers."""
-
-    def accounted(self) -> int:
-        """Events that ended somewhere so far."""
+class Counted(Protocol):
+    """What can be asked for its numbers."""
 
     def outcome(self) -> Outcome:
         """All numbers as of now."""
+
+
+class Observed(Counted, Protocol):
+    """What can be asked how far it is as well."""
+
+    def accounted(self) -> int:
+        """Events that ended somewhere so far."""
 
 
 def compare(expected: Outcome, got: Outcome) -> list[Difference]:
@@ -104,7 +108,7 @@ def await_accounted(
         time.sleep(max(_POLL_S_MIN, 2 * (answered - asked)))
 
 
-def settle(observed: Observed, expected: Outcome, *, deadline_s: float) -> Comparison:
+def settle(observed: Counted, expected: Outcome, *, deadline_s: float) -> Comparison:
     """The comparison once it holds no difference, or the last one within `deadline_s` seconds.
 
     Totals are written after raw events, so that they may follow a moment later.

@@ -12,15 +12,12 @@ from datetime import datetime
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from loadtest.outcome import Outcome, Total, TotalKey
 from loadtest.population import partition_of
+from loadtest.templates import Integers, Template, digits, rows_of_text, split_rows
 from loadtest.truth import decimal_of_units
 from loadtest.usage import rfc3339
-
-Bytes = NDArray[np.uint8]
-Integers = NDArray[np.int64]
 
 #: Meters of the preload with the fraction digits of their quantities; all of them are sums.
 PRELOAD_METERS = (("api_requests", 0), ("workflow_runs", 0), ("agent_minutes", 3), ("credits", 3))
@@ -62,7 +59,7 @@ class Preload:
         self._partitions = np.array([partition_of(name, plan.partitions) for name in self._names])
         self._first_second = int(started_at.timestamp()) - _ON_TIME_S
         seconds = [rfc3339((self._first_second + s) * 1_000_000)[:-1] for s in range(_ON_TIME_S)]
-        self._seconds = _rows_of_text(seconds)
+        self._seconds = rows_of_text(seconds)
         self._first_hour = self._first_second // _HOUR_S
         self._axes = (plan.customers, len(PRELOAD_METERS), len(_REGIONS), _HOURS)
         self._milli: Integers = np.zeros(math.prod(self._axes), dtype=np.int64)
@@ -112,15 +109,16 @@ class Preload:
         if not fraction_digits:
             milli -= milli % 1000
         serials = self._made + np.arange(count) * len(PRELOAD_METERS) + meter
-        rows = np.tile(_TEMPLATES[name], (count, 1))
-        _fill(rows, name, "@", _digits(serials, 12))
-        _fill(rows, name, "#", _digits(customers, 6))
-        _fill(rows, name, "$", _digits(milli // 1000, 3))
+        template = _TEMPLATES[name]
+        rows = template.rows(count)
+        template.fill(rows, "@", columns=digits(serials, 12))
+        template.fill(rows, "#", columns=digits(customers, 6))
+        template.fill(rows, "$", columns=digits(milli // 1000, 3))
         if fraction_digits:
-            _fill(rows, name, "%", _digits(milli % 1000, 3))
-        _fill(rows, name, "^", self._seconds[seconds])
-        _fill(rows, name, "&", _digits(serials % 1_000_000, 6))
-        _fill(rows, name, "~", _rows_of_text(list(_REGIONS))[regions])
+            template.fill(rows, "%", columns=digits(milli % 1000, 3))
+        template.fill(rows, "^", columns=self._seconds[seconds])
+        template.fill(rows, "&", columns=digits(serials % 1_000_000, 6))
+        template.fill(rows, "~", columns=rows_of_text(list(_REGIONS))[regions])
         copies, sources = self._choose_copies(count)
         rows[copies], customers[copies] = rows[sources], customers[sources]
         fresh = np.ones(count, dtype=bool)
@@ -132,9 +130,7 @@ class Preload:
         np.add.at(self._milli, places, milli[fresh])
         np.add.at(self._events, places, 1)
         self._duplicates += len(copies)
-        width = rows.shape[1]
-        block = rows.tobytes()
-        return customers, [block[at : at + width] for at in range(0, len(block), width)]
+        return customers, split_rows(rows)
 
     def _choose_copies(self, count: int) -> tuple[Integers, Integers]:
         """Rows that become copies; for each the earlier row that it repeats, itself no copy."""
@@ -147,7 +143,7 @@ class Preload:
         return copies, originals[chosen]
 
 
-def _template(meter: str, fraction_digits: int) -> Bytes:
+def _template(meter: str, fraction_digits: int) -> Template:
     quantity = "$$$" + ("." + "%" * fraction_digits if fraction_digits else "")
     text = (
         f'{{"id":"evt-@@@@@@@@@@@@","customer_id":"cust-######","meter":"{meter}",'
@@ -155,24 +151,7 @@ def _template(meter: str, fraction_digits: int) -> Bytes:
         '"dimensions":{"region":"~~","plan":"pro","endpoint":"/v1/items"},'
         '"source":"api-gateway","batch_id":"batch-00000001","schema_version":"1"}'
     )
-    return np.frombuffer(text.encode(), dtype=np.uint8)
+    return Template(text, "@#$%^&~")
 
 
-_TEMPLATES = {name: _template(name, digits) for name, digits in PRELOAD_METERS}
-
-
-def _fill(rows: Bytes, meter: str, mark: str, columns: Bytes) -> None:
-    """Write `columns` over the run of `mark` in every row."""
-    start = int(np.flatnonzero(_TEMPLATES[meter] == ord(mark))[0])
-    rows[:, start : start + columns.shape[1]] = columns
-
-
-def _digits(values: Integers, width: int) -> Bytes:
-    """Decimal digits of each value, one row a value."""
-    powers = 10 ** np.arange(width - 1, -1, -1, dtype=np.int64)
-    return (values[:, None] // powers % 10 + ord("0")).astype(np.uint8)
-
-
-def _rows_of_text(texts: list[str]) -> Bytes:
-    """ASCII texts of one width as rows of bytes."""
-    return np.frombuffer("".join(texts).encode(), dtype=np.uint8).reshape(len(texts), -1)
+_TEMPLATES = {name: _template(name, places) for name, places in PRELOAD_METERS}

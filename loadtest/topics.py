@@ -62,6 +62,21 @@ def _led_partitions(admin: AdminClient, topic: str) -> int:
     return sum(partition.leader >= 0 for partition in found.partitions.values())
 
 
+def partitions_of(bootstrap_servers: str, topic: str, *, patience_s: float = 10.0) -> int:
+    """How many partitions a topic has, 0 when there is no such topic.
+
+    Raises `KafkaException` when no broker answers within `patience_s`.
+    """
+    admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 0})
+    found = admin.list_topics(timeout=patience_s).topics.get(topic)
+    return 0 if found is None else len(found.partitions)
+
+
+def workers_group(namespace: str) -> str:
+    """The consumer group that the pipeline derives from the same namespace."""
+    return f"{namespace}.meterline" if namespace else "meterline"
+
+
 def group_members(bootstrap_servers: str, group: str) -> tuple[int, int]:
     """How many members a consumer group has, and how many partitions they hold together."""
     admin = AdminClient({"bootstrap.servers": bootstrap_servers, **_QUIET})

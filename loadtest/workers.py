@@ -2,14 +2,18 @@
 
 import signal
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from loadtest.meterline import CommandFailed, Meterline, last_lines
+from loadtest.topics import group_members
 
 _STOP_S = 60.0
+_ASSIGNED_S = 60.0
+_POLL_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,11 @@ class Workers:
         worker.process.wait()
         return worker.process.pid
 
+    @property
+    def pids(self) -> list[int]:
+        """Process ids of those that run, the oldest first."""
+        return [worker.process.pid for worker in self._running]
+
     def check_alive(self) -> None:
         """Raises `CommandFailed` with the end of its log when one has ended by itself."""
         for worker in self._running:
@@ -81,6 +90,25 @@ class Workers:
         if faults:
             raise CommandFailed("\n".join(faults))
         self._running.clear()
+
+
+def await_assignment(
+    bootstrap_servers: str, group: str, *, workers: Workers, members: int, partitions: int
+) -> None:
+    """Wait until `members` workers hold all partitions together.
+
+    Raises `CommandFailed` when one ends, or it takes longer than a minute.
+    """
+    deadline = time.monotonic() + _ASSIGNED_S
+    while (held := group_members(bootstrap_servers, group)) != (members, partitions):
+        workers.check_alive()
+        if time.monotonic() > deadline:
+            msg = (
+                f"after {_ASSIGNED_S:.0f} s expected {members} workers that hold {partitions}"
+                f" partitions, got {held[0]} that hold {held[1]}"
+            )
+            raise CommandFailed(msg)
+        time.sleep(_POLL_S)
 
 
 def _ended(worker: _Worker, code: int) -> str:

@@ -24,10 +24,8 @@ from typing import NamedTuple, NoReturn
 
 from bench import QUICK, Bench, BenchFailed, Sizes, servers
 from decode_alone import measure_decode_alone
-from figures import Section
 from keys import measure_keys
 from latency import measure_latency
-from machine import REPOSITORY, checkout, describe_machine
 from plain_flow import measure_plain_flow
 from rated import measure_rated
 from report import Report, print_section, print_verdicts
@@ -36,6 +34,8 @@ from throughput import measure_throughput
 from worker import WorkerFailed
 
 from deploy.localstack.errors import StackError
+from loadtest.figures import Section
+from loadtest.machine import REPOSITORY, checkout, describe_machine
 from metering.errors import MeterlineError
 
 DEFAULT_SEED = 20_261

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bench import Bench
-from figures import Section
+
+from loadtest.figures import Section
 
 _SCRIPT = "consume_and_decode.py"
 

@@ -7,11 +7,11 @@ import time
 from dataclasses import dataclass
 
 from bench import Bench, Load
-from figures import Section
-from processes import CpuReading, memory_bytes, peak_memory_bytes, read_cpu
 from rich.console import Console
 from worker import BenchWorker
 
+from loadtest.figures import Section
+from loadtest.processes import CpuReading, memory_bytes, peak_memory_bytes, read_cpu
 from loadtest.summary import bars
 
 #: How often the worker is asked: finely until it has read its first event, then more rarely.

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 
 from bench import Bench
 from deployment import REPOSITORY, Deployment
-from figures import Section
 
+from loadtest.figures import Section
 from loadtest.meterline import last_lines
 from loadtest.oracle import compare_charges, settle
 from loadtest.outcome import Outcome

@@ -5,7 +5,8 @@ from __future__ import annotations
 from bench import Bench
 from drain import add_figures, drain
 from exactness import check_exact
-from figures import Section
+
+from loadtest.figures import Section
 
 
 def measure_keys(bench: Bench, section: Section) -> None:

@@ -16,13 +16,13 @@ from bench import Bench
 from deployment import PARTITIONS, Deployment
 from drain import add_flushes
 from exactness import check_exact
-from figures import Section
 from open_loop import TICK_S, OpenLoop, Probe
-from processes import peak_memory_bytes, read_cpu
 from worker import BenchWorker
 
+from loadtest.figures import Section
 from loadtest.outcome import Outcome, Total, TotalKey
 from loadtest.preload import Preload, PreloadPlan
+from loadtest.processes import peak_memory_bytes, read_cpu
 
 _POLL_S = 0.05
 _PATIENCE_S = 30.0

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from bench import Bench
 from deployment import Deployment
-from figures import Section
+
+from loadtest.figures import Section
 
 _SCRIPT = "plain_bytewax.py"
 

@@ -9,8 +9,8 @@ from bench import Bench
 from deployment import REPOSITORY
 from drain import add_figures, drain
 from exactness import check_charges, check_exact
-from figures import Section
 
+from loadtest.figures import Section
 from loadtest.prices import expected_charges, write_prices
 
 

@@ -8,11 +8,12 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
-from figures import Section
 from requirements import Verdict, judge
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+
+from loadtest.figures import Section
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import NamedTuple
 
-from figures import Section, number_text
+from loadtest.figures import Section, number_text
 
 Sections = Mapping[str, Section]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from bench import Bench, Load
 from drain import add_figures, drain
 from exactness import check_exact
-from figures import Section
-from processes import read_cpu
 
+from loadtest.figures import Section
+from loadtest.processes import read_cpu
 from sinks.dedup_adopt import layout_of
 from sinks.dedup_status import dedup_status
 

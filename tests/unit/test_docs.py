@@ -40,6 +40,7 @@ OTHER_VARIABLES = {
     "METERLINE_STACK": "deploy/localstack/cli.py",
     "METERLINE_CACHE": "deploy/localstack/kafka_jars.py",
     "METERLINE_KILL_BEFORE_STEP": "dataflows/worker.py",
+    "METERLINE_FREEZE_BEFORE_STEP": "dataflows/worker.py",
 }
 Page = dict[str, str]
 

@@ -15,21 +15,17 @@ import clickhouse_connect
 import psutil
 import redis
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[1]
 _PACKAGES = (
     "bytewax", "confluent-kafka", "redis", "clickhouse-connect", "pyarrow", "numpy", "msgspec",
 )  # fmt: skip
 
 
 def describe_machine(addresses: Mapping[str, str], folder: Path) -> dict[str, str]:
-    """What stands above the figures; `folder` is where the servers keep their data."""
-    clickhouse = clickhouse_connect.get_client(
-        dsn=addresses["CLICKHOUSE_URL"], autogenerate_session_id=False
-    )
-    store = redis.Redis.from_url(addresses["REDIS_URL"])
-    with clickhouse, store:
-        engine = str(clickhouse.command("SELECT version()"))
-        info: dict[str, Any] = store.info("server")
+    """What stands above the figures; `folder` is where the servers keep their data.
+
+    `addresses` are by variable; the version of a server whose address is not given is left out.
+    """
     memory = psutil.virtual_memory()
     tuned = sorted(name for name in os.environ if name.startswith("METERLINE_"))
     return {
@@ -41,11 +37,24 @@ def describe_machine(addresses: Mapping[str, str], folder: Path) -> dict[str, st
         "file system": _file_system(folder),
         "Python": platform.python_version(),
         "packages": ", ".join(f"{name} {version(name)}" for name in _PACKAGES),
-        "Redis": str(info["redis_version"]),
-        "ClickHouse": engine,
+        **_servers(addresses),
         "commit": _commit(),
         "settings from the environment": ", ".join(tuned) or "none",
     }
+
+
+def _servers(addresses: Mapping[str, str]) -> dict[str, str]:
+    found = {}
+    if "REDIS_URL" in addresses:
+        with redis.Redis.from_url(addresses["REDIS_URL"]) as store:
+            info: dict[str, Any] = store.info("server")
+        found["Redis"] = str(info["redis_version"])
+    if "CLICKHOUSE_URL" in addresses:
+        with clickhouse_connect.get_client(
+            dsn=addresses["CLICKHOUSE_URL"], autogenerate_session_id=False
+        ) as client:
+            found["ClickHouse"] = str(client.command("SELECT version()"))
+    return found
 
 
 def _cpu_model() -> str:

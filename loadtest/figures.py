@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+_TENTHS_FROM, _WHOLE_FROM = 100, 1000
+
 
 class Figure(NamedTuple):
     """One number with its unit; `note` says how it was taken where the name does not."""
@@ -57,6 +59,6 @@ def number_text(value: float | str) -> str:
     """Three significant digits for small numbers, thousands separated for large ones."""
     if isinstance(value, str):
         return value
-    if isinstance(value, int) or abs(value) >= 1000:
+    if isinstance(value, int) or abs(value) >= _WHOLE_FROM:
         return f"{value:,.0f}"
-    return f"{value:.1f}" if abs(value) >= 100 else f"{value:.3g}"
+    return f"{value:.1f}" if abs(value) >= _TENTHS_FROM else f"{value:.3g}"

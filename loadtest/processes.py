@@ -46,6 +46,17 @@ def read_cpu(pids: Mapping[str, int], worker: int | None = None) -> CpuReading:
     return CpuReading(time.monotonic(), used, threads, busy)
 
 
+def latest(earlier: CpuReading | None, later: CpuReading) -> CpuReading:
+    """`later`, in which a process that has ended meanwhile counts what it had used before."""
+    if earlier is None:
+        return later
+    used = {
+        name: max(seconds, earlier.processes.get(name, 0.0))
+        for name, seconds in later.processes.items()
+    }
+    return CpuReading(later.at_s, used, later.threads, later.machine)
+
+
 def peak_memory_bytes(pid: int) -> int:
     """The most memory that a process ever held in RAM (VmHWM)."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
@@ -58,6 +69,11 @@ def peak_memory_bytes(pid: int) -> int:
 def memory_bytes(pid: int) -> int:
     """The memory that a process holds in RAM now."""
     return int(psutil.Process(pid).memory_info().rss)
+
+
+def open_files(pid: int) -> int:
+    """Files and connections that a process has open now."""
+    return int(psutil.Process(pid).num_fds())
 
 
 def _process_seconds(pid: int) -> float:

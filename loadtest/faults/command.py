@@ -1,0 +1,104 @@
+"""`python -m loadtest faults`: the matrix of faults under load, each cell checked to the cent."""
+
+import shlex
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from loadtest.faults.cells import MATRIX, SHORT, Cell, chosen
+from loadtest.faults.hurt_servers import HurtServers
+from loadtest.faults.matrix import Matrix, Result, table
+from loadtest.machine import describe_machine
+from loadtest.meterline import CommandFailed
+from loadtest.servers import given_addresses
+
+_SEED = 20_262
+
+Cells = Annotated[
+    list[str] | None,
+    typer.Option(help="target:fault:step:workers, each of it or *; may be repeated."),
+]
+Short = Annotated[bool, typer.Option("--short", help="A handful of cells.")]
+Kills = Annotated[int, typer.Option(help="Kill so many workers instead of the matrix.", min=0)]
+Seed = Annotated[int, typer.Option(help="Of loads and moments.", min=0)]
+Out = Annotated[Path | None, typer.Option(help="Folder of logs and of the table.")]
+
+
+def faults(
+    *, cells: Cells = None, short: Short = False, kills: Kills = 0, seed: Seed = _SEED,
+    out: Out = None,
+) -> None:  # fmt: skip
+    """Hurt workers and servers under load at every step of a write, and compare every number.
+
+    The servers are a local stack of this command's own: nothing that is in use is ever hurt.
+
+    Exit codes: 0 every cell is exact; 1 one is not; 2 bad arguments.
+
+    Example: python -m loadtest faults --cells redis:wiped --cells 'kafka:*:2:1'
+    """
+    if short + bool(cells) + bool(kills) > 1:
+        msg = "expected one of --short, --cells and --kills, got more"
+        raise typer.BadParameter(msg)
+    try:
+        wanted = chosen(cells) if cells else list(SHORT if short else MATRIX)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--cells") from None
+    started_at = datetime.now(UTC)
+    folder = (out or Path(".meterline/faults") / f"{started_at:%Y%m%dT%H%M%S}").resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    console = Console()
+    _say(console, f"seed {seed}; logs in {folder}")
+    if given := given_addresses():
+        _say(console, f"{', '.join(given)} stay as they are: only servers of our own are hurt")
+    servers = HurtServers(folder / "stack")
+    try:
+        servers.up()
+        machine = describe_machine(servers.addresses(), folder)
+        results = _run(console, Matrix(servers, folder, seed), cells=wanted, kills=kills)
+    except CommandFailed as error:
+        _say(console, f"FAULTS FAILED: {error}")
+        raise typer.Exit(1) from None
+    finally:
+        servers.down()
+    path = folder / "faults.md"
+    path.write_text(_page(started_at, results, machine=machine), encoding="utf-8")
+    _say(console, f"written: {path}")
+    wrong = [result for result in results if result.problems]
+    events, killed = sum(each.events for each in results), sum(each.kills for each in results)
+    verdict = "FAULTS FAILED" if wrong else "FAULTS OK"
+    summary = f"cells={len(results)} wrong={len(wrong)} events={events} kills={killed} seed={seed}"
+    _say(console, f"{verdict} {summary}")
+    if wrong:
+        raise typer.Exit(1)
+
+
+def _run(console: Console, matrix: Matrix, *, cells: list[Cell], kills: int) -> list[Result]:
+    results = []
+    for result in matrix.kill(kills) if kills else matrix.run(cells):
+        results.append(result)
+        _say(
+            console,
+            f"{result.name:<24} seed {result.seed}  {result.events:>9,} events"
+            f"  {result.seconds:5.0f} s  {result.verdict}",
+        )
+        for problem in result.problems:
+            _say(console, f"    {problem}")
+    return results
+
+
+def _page(started_at: datetime, results: list[Result], *, machine: dict[str, str]) -> str:
+    lines = [
+        f"# Faults of {started_at:%Y-%m-%d %H:%M} UTC", "",
+        f"    {shlex.join(['python', '-m', 'loadtest', *sys.argv[1:]])}", "",
+        *table(results), "", "| machine | |", "| --- | --- |",
+        *(f"| {name} | {text} |" for name, text in machine.items()),
+    ]  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, markup=False, highlight=False, soft_wrap=True)

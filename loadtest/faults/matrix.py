@@ -1,0 +1,141 @@
+"""Runs cells one after the other, and kills workers at random; what came of each, as a table."""
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+from clickhouse_connect.driver.exceptions import ClickHouseError
+from confluent_kafka import KafkaException
+
+from loadtest.faults.cells import STEPS, Cell
+from loadtest.faults.hurt_servers import HurtServers
+from loadtest.faults.hurting import PATIENCE_S, expect_refusal, hurt
+from loadtest.faults.world import World
+from loadtest.meterline import CommandFailed
+from loadtest.produce import NotDelivered
+
+_RATE = 1_000
+#: Before the worker reaches its step, and from then on.
+_EVENTS_BEFORE, _EVENTS_AFTER = 4_000, 3_000
+_AFTER_S = 1.0
+_FLUSH_MAX = 4
+_KILLS_PER_WORLD, _EVENTS_PER_KILL = 25, 2_000
+_KILL_WORKERS = 3
+_BETWEEN_KILLS_S = (0.3, 2.0)
+#: Of the workers that are killed: how many kill themselves at a step, others at any moment.
+_AT_A_STEP = 0.5
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of one cell or one round of kills; `problems` is empty where all is right."""
+
+    name: str
+    seed: int
+    events: int
+    kills: int
+    seconds: float
+    problems: Sequence[str]
+
+    @property
+    def verdict(self) -> str:
+        """For the table."""
+        return f"{len(self.problems)} problems" if self.problems else "exact"
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Where cells are run, from which seed."""
+
+    servers: HurtServers
+    folder: Path
+    seed: int
+
+    def run(self, cells: Iterable[Cell]) -> Iterator[Result]:
+        """One result a cell; one that fails does not keep the others from running."""
+        for cell in cells:
+            self.servers.up()
+            began = time.monotonic()
+            world = World(
+                self.servers, self.folder / cell.name.replace(":", "-"), seed=self.seed, rate=_RATE
+            )
+            try:
+                problems = _run_cell(world, cell, random=Random(f"{self.seed}:{cell.name}"))
+            except (CommandFailed, NotDelivered, KafkaException, ClickHouseError, OSError) as error:
+                problems = [f"{type(error).__name__}: {error}"]
+            finally:
+                world.close()
+            seconds = time.monotonic() - began
+            kills = int(cell.fault in {"kill", "wiped"})
+            yield Result(cell.name, self.seed, world.produced, kills, seconds, problems)
+
+    def kill(self, kills: int) -> Iterator[Result]:
+        """So many workers killed with SIGKILL, in rounds of 25 that are each checked."""
+        self.servers.up()
+        for number, first in enumerate(range(0, kills, _KILLS_PER_WORLD), start=1):
+            count, seed = min(_KILLS_PER_WORLD, kills - first), self.seed + number
+            began = time.monotonic()
+            world = World(self.servers, self.folder / f"kills-{number}", seed=seed, rate=_RATE)
+            try:
+                problems = _run_kills(world, count, random=Random(seed))
+            except (CommandFailed, NotDelivered, KafkaException, ClickHouseError, OSError) as error:
+                problems = [f"{type(error).__name__}: {error}"]
+            finally:
+                world.close()
+            seconds = time.monotonic() - began
+            yield Result(f"kills {number}", seed, world.produced, count, seconds, problems)
+
+
+def _run_cell(world: World, cell: Cell, *, random: Random) -> list[str]:
+    """Problems; the victim is frozen at its step in one of its first flushes with events."""
+    is_lost = (cell.target, cell.fault) == ("kafka", "wiped")
+    world.allow(_EVENTS_BEFORE)
+    with world.producing(is_lost=is_lost):
+        nth = random.randint(1, _FLUSH_MAX)
+        at = {"METERLINE_FREEZE_BEFORE_STEP": f"{cell.step}:{nth}"}
+        victim = world.start_worker(**at)
+        for _ in range(cell.workers - 1):
+            world.start_worker()
+        victim.wait_frozen(PATIENCE_S)
+        world.allow(_EVENTS_AFTER)
+        hurt(world, cell, victim=victim)
+        time.sleep(_AFTER_S)
+    if is_lost:
+        return expect_refusal(world)
+    world.wait_accounted(world.produced, patience_s=PATIENCE_S)
+    found = world.differences()
+    world.stop_workers()
+    return found
+
+
+def _run_kills(world: World, kills: int, *, random: Random) -> list[str]:
+    world.allow(kills * _EVENTS_PER_KILL)
+    with world.producing():
+        alive = [world.start_worker() for _ in range(_KILL_WORKERS)]
+        world.wait_shared(_KILL_WORKERS, patience_s=PATIENCE_S)
+        for _ in range(kills):
+            time.sleep(random.uniform(*_BETWEEN_KILLS_S))
+            killed = alive.pop(random.randrange(len(alive)))
+            if killed.code is None:
+                killed.kill()
+            variables = {}
+            if random.random() < _AT_A_STEP:
+                step, nth = random.choice(STEPS), random.randint(1, 20)
+                variables["METERLINE_KILL_BEFORE_STEP"] = f"{step}:{nth}"
+            alive.append(world.start_worker(**variables))
+    world.start_worker()  # all others may be such that kill themselves
+    world.wait_accounted(world.produced, patience_s=PATIENCE_S)
+    return world.differences()
+
+
+def table(results: Sequence[Result]) -> list[str]:
+    """As Markdown."""
+    rows = [
+        f"| {each.name} | {each.seed} | {each.events:,} | {each.kills} | {each.seconds:.0f} |"
+        f" {each.verdict} |"
+        for each in results
+    ]
+    head = ["| cell | seed | events | kills | seconds | totals, charges, verify |"]
+    return [*head, "| --- | ---: | ---: | ---: | ---: | --- |", *rows]

@@ -1,0 +1,237 @@
+"""One run from start to end: workers where they are ours, the load, the oracle, the report."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+
+from loadtest.catalog import copy_meters
+from loadtest.clickhouse import ClickHouse, database_of
+from loadtest.load.event_rows import customer_name
+from loadtest.load.live_view import live_view
+from loadtest.load.making import Load
+from loadtest.load.profiles import Profile
+from loadtest.load.report import Report, counts_of, figures_of
+from loadtest.load.schedule import Schedule
+from loadtest.load.sending import Job, start_sender
+from loadtest.load.tables import LoadTables, expect_clickhouse
+from loadtest.load.watching import LoadFailed, Watch, Watched
+from loadtest.machine import describe_machine
+from loadtest.meterline import CommandFailed, Meterline
+from loadtest.oracle import Difference, compare_charges, differences_table, settle
+from loadtest.outcome import Outcome
+from loadtest.prices import expected_charges, write_prices
+from loadtest.summary import summary_table
+from loadtest.topics import (
+    create_events_topic,
+    events_topic,
+    group_members,
+    partitions_of,
+    workers_group,
+)
+from loadtest.workers import Workers, await_assignment
+
+_SETTLED_S = 20.0
+_STUCK_S = 90.0
+
+
+@dataclass(frozen=True)
+class Run:
+    """What to run: `workers` are started by us, 0 where others run them already.
+
+    `prefix` begins the names of its customers, so that no other run has the same ones.
+    """
+
+    profile: Profile
+    schedule: Schedule
+    seed: int
+    workers: int
+    partitions: int
+    namespace: str
+    addresses: Mapping[str, str]
+    pids: Mapping[str, int]
+    folder: Path
+    command: str
+    prefix: str
+    is_rated: bool = False
+
+    @property
+    def topic(self) -> str:
+        """Where the load goes."""
+        return events_topic(self.namespace)
+
+    @property
+    def customers(self) -> list[str]:
+        """Names by index."""
+        return [customer_name(self.prefix, index) for index in range(self.profile.customers)]
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """Of Kafka."""
+        return self.addresses["KAFKA_BOOTSTRAP_SERVERS"]
+
+    @property
+    def meterline(self) -> Meterline:
+        """The command under test, in this run's namespace."""
+        return Meterline(
+            self.folder,
+            {
+                **self.addresses,
+                "METERLINE_NAMESPACE": self.namespace,
+                "METERLINE_HTTP_PORT": "0",
+                "METERLINE_CATALOG": str(self.folder / "catalog"),
+            },
+        )
+
+
+def run_load(run: Run, out: Console) -> bool:
+    """All of it; prints and writes the result, and says whether every number is right.
+
+    Raises `LoadFailed` and `CommandFailed` when it cannot be run to its end, and what the clients
+    of Kafka and ClickHouse raise when a server does not answer.
+    """
+    started_at = datetime.now(UTC)
+    with _workers(run, prices_change_at=_hour_of(started_at)) as (pids, check):
+        partitions = partitions_of(run.bootstrap_servers, run.topic)
+        load = Load(
+            run.profile, run.schedule, run.seed, partitions, prefix=run.prefix, began_s=0
+        )  # fmt: skip
+        tables = LoadTables(
+            run.addresses["CLICKHOUSE_URL"], database_of(run.namespace), topic=run.topic
+        )
+        before = tables.bytes_on_disk()
+        watched = _watch(run, load, tables=tables, pids=pids, check=check, out=out)
+    assert watched.done is not None
+    expected = watched.done.outcome
+    tables.scope(watched.started.ends, load.prefix)
+    got, differences = settle(tables, expected, deadline_s=_SETTLED_S)
+    if run.is_rated:
+        differences += _wrong_charges(run, expected, changed_at=_hour_of(started_at))
+    differences += _verified(run)
+    events = expected.accounted
+    disk = {
+        table: (size - before.get(table, 0)) / events
+        for table, size in sorted(tables.bytes_on_disk().items())
+        if size > before.get(table, 0) and not table.startswith(".")
+    }
+    tables.close()
+    report = Report(
+        started_at=started_at, command=run.command, seed=run.seed,
+        title=f"Load test: {run.profile.name}, {run.schedule.rate:,} events/s",
+        machine=describe_machine(run.addresses, run.folder), figures=figures_of(watched, disk),
+        samples=watched.samples, disk=disk, differences=differences,
+    )  # fmt: skip
+    _show(out, report, expected=expected, got=got)
+    for path in report.save(run.folder):
+        out.print(f"written: {path}", markup=False, highlight=False, soft_wrap=True)
+    return not differences
+
+
+@contextmanager
+def _workers(
+    run: Run, *, prices_change_at: datetime
+) -> Iterator[tuple[dict[str, int], Callable[[], None]]]:
+    """The process ids to watch, and what raises when one of our workers has ended.
+
+    Workers of ours are stopped in order at the end, so that everything is written.
+    """
+    expect_clickhouse(run.addresses["CLICKHOUSE_URL"])
+    if not run.workers:
+        _expect_deployment(run)
+        yield dict(run.pids), lambda: None
+        return
+    catalog = run.folder / "catalog"
+    copy_meters(catalog)
+    if run.is_rated:
+        write_prices(catalog, run.customers, changed_at=prices_change_at)
+    create_events_topic(run.bootstrap_servers, run.topic, run.partitions)
+    run.meterline.run("migrate")
+    with Workers(run.meterline, catalog) as workers:
+        for _ in range(run.workers):
+            workers.start()
+        await_assignment(
+            run.bootstrap_servers, workers_group(run.namespace), workers=workers,
+            members=run.workers, partitions=run.partitions,
+        )  # fmt: skip
+        ours = {f"worker {number}": pid for number, pid in enumerate(workers.pids, start=1)}
+        yield {**ours, **run.pids}, workers.check_alive
+        workers.stop()
+
+
+def _expect_deployment(run: Run) -> None:
+    """Raises `LoadFailed` where there is no topic, or nobody reads it."""
+    if not partitions_of(run.bootstrap_servers, run.topic):
+        msg = (
+            f"Kafka at {run.bootstrap_servers}: expected a topic {run.topic}, there is none: name"
+            " the deployment with --namespace, create it with `meterline migrate`, or have"
+            " --workers started here"
+        )
+        raise LoadFailed(msg)
+    group = workers_group(run.namespace)
+    if not group_members(run.bootstrap_servers, group)[0]:
+        msg = (
+            f"Kafka at {run.bootstrap_servers}: expected workers in the consumer group {group},"
+            " there are none: start some with `meterline run`, or here with --workers"
+        )
+        raise LoadFailed(msg)
+
+
+def _watch(
+    run: Run, load: Load, *, tables: LoadTables, pids: Mapping[str, int],
+    check: Callable[[], None], out: Console,
+) -> Watched:  # fmt: skip
+    process, pipe = start_sender(Job(load, run.bootstrap_servers, run.topic))
+    title = f"{run.profile.name}, {run.schedule.rate:,} events/s for {run.schedule.seconds} s"
+    try:
+        with live_view(out, title, events=run.schedule.events) as show:
+            watch = Watch(tables, pids, _STUCK_S, on_sample=show, check=check)
+            return watch.run(process, pipe)
+    finally:
+        process.kill()
+        process.join()
+
+
+def _hour_of(moment: datetime) -> datetime:
+    """Its beginning: where the prices of one plan change, so that its period is split."""
+    return moment.replace(minute=0, second=0, microsecond=0)
+
+
+def _wrong_charges(run: Run, expected: Outcome, *, changed_at: datetime) -> list[Difference]:
+    """Every charge of the view that finance reads; the namespace holds this run alone."""
+    clickhouse = ClickHouse(run.addresses["CLICKHOUSE_URL"], database_of(run.namespace))
+    charges = expected_charges(expected.totals, run.customers, changed_at=changed_at)
+    return compare_charges(charges, clickhouse.charges())
+
+
+def _verified(run: Run) -> list[Difference]:
+    """What `meterline verify` says, where the deployment is ours."""
+    if not run.workers:
+        return []
+    try:
+        run.meterline.run("verify")
+    except CommandFailed as error:
+        return [Difference("meterline verify", "exit code 0", str(error))]
+    return []
+
+
+def _show(out: Console, report: Report, *, expected: Outcome, got: Outcome) -> None:
+    out.print(summary_table(expected, got, report.title))
+    width = max(len(figure.name) for figure in report.figures)
+    for figure in report.figures:
+        note = f"  {figure.note}" if figure.note else ""
+        out.print(
+            f"  {figure.name:<{width}}  {figure.text}{note}",
+            markup=False, highlight=False, soft_wrap=True,
+        )  # fmt: skip
+    if report.differences:
+        out.print(differences_table(list(report.differences)))
+    verdict = "LOAD FAILED" if report.differences else "LOAD OK"
+    counts = " ".join(f"{name}={count}" for name, count in counts_of(expected).items())
+    out.print(
+        f"{verdict} events={expected.accounted} {counts} differences={len(report.differences)}"
+        f" seed={report.seed}",
+        markup=False, highlight=False, soft_wrap=True,
+    )  # fmt: skip

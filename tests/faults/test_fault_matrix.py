@@ -1,0 +1,37 @@
+"""`python -m loadtest faults` as a user starts it: two cells of the matrix, on its own stack."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+_REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def _faults(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "loadtest", "faults", "--out", str(folder), *arguments],
+        cwd=_REPOSITORY,
+        env={**os.environ, "PYTHONPATH": str(_REPOSITORY)},
+        capture_output=True,
+        text=True,
+        timeout=540,
+        check=False,
+    )
+
+
+def test_short_cells_are_exact_and_stand_in_the_table(tmp_path: Path) -> None:
+    found = _faults(tmp_path, "--short", "--seed", "7")
+    assert found.returncode == 0, found.stdout + found.stderr
+    assert "FAULTS OK cells=2 wrong=0 events=14000 kills=2 seed=7" in found.stdout
+    table = (tmp_path / "faults.md").read_text()
+    for name in ("worker:kill:2:1", "redis:wiped:1:1"):
+        assert f"| {name} | 7 | 7,000 | 1 |" in table
+
+
+def test_what_is_no_cell_is_refused(tmp_path: Path) -> None:
+    found = _faults(tmp_path, "--cells", "disk:full")
+    assert found.returncode == 2
+    assert "got disk:full" in " ".join(found.stderr.replace("│", " ").split())

@@ -1,0 +1,94 @@
+"""`python -m loadtest run` as a user starts it, against the stack of the tests."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from deploy.localstack.ports import find_free
+from deploy.localstack.stack import LocalStack
+
+_REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def _run(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    inherited = {name: value for name, value in os.environ.items() if name != "METERLINE_NAMESPACE"}
+    return subprocess.run(
+        [sys.executable, "-m", "loadtest", "run", "--out", str(folder), *arguments],
+        cwd=_REPOSITORY,
+        env={**inherited, "PYTHONPATH": str(_REPOSITORY), **variables},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
+def test_a_short_load_is_exact_and_its_report_says_so(stack: LocalStack, tmp_path: Path) -> None:
+    found = _run(
+        tmp_path, "--profile", "duplicate-heavy", "--rate", "400", "--duration", "5",
+        "--customers", "50", "--workers", "1", "--partitions", "3", "--rated", **stack.env(),
+    )  # fmt: skip
+    assert found.returncode == 0, found.stdout + found.stderr
+    assert "LOAD OK events=2000 " in found.stdout
+    report = json.loads((tmp_path / "report.json").read_text())
+    figures = {figure["name"]: figure["value"] for figure in report["figures"]}
+    assert report["verdict"] == "exact"
+    assert report["seed"] == 20_261
+    assert figures["events"] == report["samples"][-1]["durable"] == 2_000
+    assert 0 < figures["latency p50"] <= figures["latency p99"] <= figures["latency max"]
+    assert min(figures["memory worker 1"], figures["CPU worker 1"], figures["CPU sender"]) > 0
+    assert report["disk_bytes_per_event"]["usage_events"] > 0
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("<svg") == 6
+    assert "**exact**" in (tmp_path / "report.md").read_text()
+
+
+def test_a_deployment_that_counts_otherwise_is_found(stack: LocalStack, tmp_path: Path) -> None:
+    found = _run(
+        tmp_path, "--profile", "late-heavy", "--rate", "200", "--duration", "3",
+        "--customers", "20", "--workers", "1", "--partitions", "2",
+        **stack.env(), METERLINE_ALLOWED_LATENESS="PT3H",
+    )  # fmt: skip
+    assert found.returncode == 1, found.stdout + found.stderr
+    assert "LOAD FAILED events=600 " in found.stdout
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert [difference["what"] for difference in report["differences"]] == ["late"]
+    assert report["verdict"] == "1 numbers differ"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "reason"),
+    [
+        (("--rated",), 2, "deployment of our own"),
+        (("--profile", "unheard-of"), 2, "expected one of steady"),
+        (("--workers", "9", "--partitions", "8"), 2, "at most one worker a partition"),
+        (("--rate", "0"), 2, "--rate"),
+        (("--namespace", "nobody"), 1, "there is none"),
+    ],
+)
+def test_what_cannot_be_run_is_refused_with_a_sentence(
+    stack: LocalStack, tmp_path: Path, arguments: tuple[str, ...], code: int, reason: str
+) -> None:
+    found = _run(tmp_path, *arguments, **stack.env())
+    assert (found.returncode, reason in " ".join((found.stdout + found.stderr).split())) == (
+        code, True,
+    ), found.stdout + found.stderr  # fmt: skip
+    assert "Traceback" not in found.stderr
+
+
+@pytest.mark.parametrize("variable", ["KAFKA_BOOTSTRAP_SERVERS", "CLICKHOUSE_URL"])
+def test_a_server_that_does_not_answer_is_named(
+    stack: LocalStack, tmp_path: Path, variable: str
+) -> None:
+    nobody = f"127.0.0.1:{find_free(1)[0]}"
+    address = nobody if variable.startswith("KAFKA") else f"http://{nobody}"
+    found = _run(tmp_path, **{**stack.env(), variable: address})
+    assert found.returncode == 75, found.stdout + found.stderr
+    assert ("Kafka" if variable.startswith("KAFKA") else "ClickHouse") in found.stdout
+    assert "Traceback" not in found.stderr

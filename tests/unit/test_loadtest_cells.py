@@ -1,0 +1,35 @@
+"""The matrix of faults, and how cells of it are asked for."""
+
+import pytest
+
+from loadtest.faults.cells import FAULTS, MATRIX, SHORT, STEPS, TARGETS, WORKERS, Cell, chosen
+
+
+def test_the_matrix_is_every_combination_once() -> None:
+    assert len(MATRIX) == len(set(MATRIX)) == 160
+    assert {cell.target for cell in MATRIX} == set(TARGETS)
+    assert {cell.fault for cell in MATRIX} == set(FAULTS)
+    assert {cell.step for cell in MATRIX} == set(STEPS)
+    assert {cell.workers for cell in MATRIX} == set(WORKERS)
+    assert set(SHORT) < set(MATRIX)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "count"),
+    [("redis:wiped:2:1", 1), ("redis:wiped", 8), ("kafka", 40), ("*:kill:*:3", 16), ("*", 160)],
+)
+def test_a_pattern_asks_for_what_matches(pattern: str, count: int) -> None:
+    assert len(chosen([pattern])) == count
+
+
+def test_patterns_together_ask_for_each_cell_once_in_order() -> None:
+    found = chosen(["worker:kill:2", "worker:*:2:1"])
+    assert found == [cell for cell in MATRIX if cell in found]
+    assert Cell("worker", "kill", 2, 3) in found
+    assert len(found) == 6
+
+
+@pytest.mark.parametrize("pattern", ["disk", "redis:wiped:5", "worker:kill:1:2", "a:b:c:d:e"])
+def test_a_pattern_that_matches_nothing_is_refused_with_what_there_is(pattern: str) -> None:
+    with pytest.raises(ValueError, match=f"expected target.*got {pattern}"):
+        chosen([pattern])
