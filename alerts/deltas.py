@@ -44,20 +44,13 @@ ends AS
         arrayMap(k -> started + INTERVAL k DAY, range(1, days + 1)),
         arrayMap(k -> before + INTERVAL k DAY, range(1, days + 1)))), 'UTC') AS mark
     FROM stretches
-)
-SELECT customer_id, meter, started, days, observed, expected
-FROM
+),
+daily AS
 (
     SELECT
-        s.customer_id AS customer_id, p.meter AS meter, s.started AS started, any(s.days) AS days,
-        indexOf({{meters:Array(String)}}, meter) AS place,
-        m.mark > s.started AS is_now,
-        if(any(m.is_level), maxIf(toFloat64(m.q[{DAY}]), is_now),
-            sumIf(toFloat64(m.q[{DAY}]), is_now)) AS observed,
-        if(any(m.is_level), maxIf(toFloat64(m.q[{DAY}]), NOT is_now),
-            sumIf(toFloat64(m.q[{DAY}]), NOT is_now)) AS expected,
-        sum(toFloat64(m.q[{DAY}])) / greatest(sum(toFloat64(m.n[{DAY}])), 1) AS unit,
-        any(m.is_level) AS is_level
+        s.customer_id AS customer_id, p.meter AS meter, s.started AS started, s.days AS days,
+        m.mark > s.started AS is_now, m.is_level AS is_level,
+        toFloat64(m.q[{DAY}]) AS q, toFloat64(m.n[{DAY}]) AS n
     FROM (SELECT * FROM usage_marks FINAL WHERE mark IN (SELECT mark FROM ends)) AS m
     INNER JOIN
     (
@@ -69,11 +62,22 @@ FROM
             AND dateDiff('hour', s.started, m.mark) % 24 = 0)
         OR (m.mark > s.before AND m.mark <= s.before + toIntervalDay(s.days)
             AND dateDiff('hour', s.before, m.mark) % 24 = 0)
+)
+SELECT customer_id, meter, started, stretch, observed, expected
+FROM
+(
+    SELECT
+        customer_id, meter, started, any(days) AS stretch, any(is_level) AS of_levels,
+        if(of_levels, maxIf(q, is_now), sumIf(q, is_now)) AS observed,
+        if(of_levels, maxIf(q, NOT is_now), sumIf(q, NOT is_now)) AS expected,
+        sum(q) / greatest(sum(n), 1) AS unit,
+        indexOf({{meters:Array(String)}}, meter) AS place
+    FROM daily
     GROUP BY customer_id, meter, started
 )
 WHERE place > 0 AND expected > 0
     AND abs(observed - expected) >= {{minimum:Array(Float64)}}[place]
-    AND (is_level OR abs(observed - expected) > {_EVENTS_MIN} * unit)
+    AND (of_levels OR abs(observed - expected) > {_EVENTS_MIN} * unit)
     AND (observed > {{above:Array(Float64)}}[place] * expected
         OR observed < {{below:Array(Float64)}}[place] * expected)
 ORDER BY customer_id, meter
