@@ -3,6 +3,7 @@
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+from alerts.marks import SCALES
 from metering.catalog import Catalog, Sensitivity
 
 #: How much harder (above 1) or easier it is to breach, by sensitivity: deviations, and the factor
@@ -15,11 +16,10 @@ _FACTORS: dict[Sensitivity, tuple[str, str, str]] = {
 #: Weeks in the profile before which nobody is told of a pair; with the week that its first windows
 #: take, eight of history.
 WEEKS_MIN = 7
-#: Deviations that any breach takes, and by how much it passes the pair's noise. Windows of up to
-#: three hours of a bursty pair pass it more often.
-DEVIATIONS_MIN = {"up": "3.5", "up_short": "3", "down": "5.5"}
-NOISE_FACTOR = {"up": "1.2", "up_short": "2.2", "down": "1.5"}
-_SHORT_H = 3
+#: Deviations that any breach takes, and by how much it passes the pair's noise, by window (`SCALES`):
+#: those of a few hours pass it more often.
+DEVIATIONS_MIN = {"up": [3, 3, 4, 3.5, 3.5, 3.5], "down": [5.5] * len(SCALES)}
+NOISE_FACTOR = {"up": [2.2, 2.2, 1.8, 1.2, 1.2, 1.2], "down": [2, 2, 2, 1.5, 1.5, 1.5]}
 #: Events more or fewer than usual that any breach takes: with less, chance explains too much.
 EVENTS_MIN = {"up": "60", "down": "30"}
 #: Marks in a row at which a pair breaches before anybody is told: what comes an hour late is none.
@@ -27,10 +27,11 @@ MARKS_IN_A_ROW = 2
 #: An open breach holds while it is beyond this part of the limit.
 _HOLD = "0.6"
 #: A window that usually holds less than this part of what the hours of its day do is empty: usage
-#: in it is a spike only where the day strays by so many deviations too, else it came elsewhen.
-_EMPTY_SHARE, _EMPTY_DAY = "0.2", "2"
+#: in it is a spike only where the day strays by so many deviations too, else it came elsewhen. One
+#: that is empty beside the week has to hold such a part of a usual week: rhythms are not all weekly.
+_EMPTY_SHARE, _EMPTY_DAY, _EMPTY_WEEK = "0.2", "2", "0.6"
 #: Deviations up to which nothing holds, before names are looked up: fewer of them are needed then.
-_LEAST_HELD = float(_HOLD) * min(float(each) for each in DEVIATIONS_MIN.values())
+_LEAST_HELD = float(_HOLD) * min(min(each) for each in DEVIATIONS_MIN.values())
 
 BREACHES = f"""
 WITH judged AS
@@ -42,12 +43,12 @@ WITH judged AS
         indexOf({{meters:Array(String)}}, meter) AS place,
         {{deviations:Array(Float64)}}[place] AS factor,
         toFloat64({{minimum:Array(Float64)}}[place]) AS minimum,
-        factor * multiIf(
-            NOT is_up, greatest({DEVIATIONS_MIN["down"]}, {NOISE_FACTOR["down"]} * s.noise),
-            scale <= {_SHORT_H},
-                greatest({DEVIATIONS_MIN["up_short"]}, {NOISE_FACTOR["up_short"]} * s.noise),
-            greatest({DEVIATIONS_MIN["up"]}, {NOISE_FACTOR["up"]} * s.noise)) AS bar,
+        indexOf({list(SCALES)}, scale) AS at,
+        factor * if(is_up,
+            greatest({DEVIATIONS_MIN["up"]}[at], {NOISE_FACTOR["up"]}[at] * s.noise),
+            greatest({DEVIATIONS_MIN["down"]}[at], {NOISE_FACTOR["down"]}[at] * s.noise)) AS bar,
         scale < 24 AND s.usual < {_EMPTY_SHARE} * s.usual_day * scale / 24 AS is_empty,
+        s.usual < {_EMPTY_SHARE} * s.usual_week * scale / 168 AS is_rare,
         abs(s.q - s.usual) >= minimum AS matters,
         matters AND strays > bar
             AND abs(s.q - s.usual)
@@ -55,6 +56,7 @@ WITH judged AS
             AND if(is_up,
                 s.q > {{above:Array(Float64)}}[place] * s.usual
                     AND (NOT is_empty OR s.day > {_EMPTY_DAY})
+                    AND (NOT is_rare OR s.q > {_EMPTY_WEEK} * s.usual_week)
                     AND (s.usual_week > 0 OR minimum > 0),
                 s.q < {{below:Array(Float64)}}[place] * s.usual) AS fires,
         fires OR (strays > {_HOLD} * bar AND matters

@@ -124,9 +124,7 @@ class AlertCheck:
         if judged.has_more:  # what is not told of may hold still
             return changes
         return changes + [
-            Change(each, FindingState.RESOLVED, now)
-            for each in known
-            if each.key not in found and each.window_start < judged.mark
+            Change(each, FindingState.RESOLVED, now) for each in known if each.key not in found
         ]
 
     def _thresholds(

@@ -12,14 +12,14 @@ Only whole hours before `complete_to` are judged: a window that is not over yet,
 is never compared with one that is.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from clickhouse_connect.driver.client import Client
 
-from alerts.breaches import BREACHES, Breach, meter_parameters
-from alerts.judgement import BUILD_NOISE, DEVIATIONS, READY
+from alerts.breaches import BREACHES, MARKS_IN_A_ROW, Breach, meter_parameters
+from alerts.judgement import BUILD_NOISE, DEVIATIONS, FORGET_DEVIATIONS, READY
 from alerts.marks import (
     BUILD_LATE_MARKS,
     BUILD_MARKS,
@@ -28,7 +28,7 @@ from alerts.marks import (
     MARKS_MAX,
     NAME_PAIRS,
 )
-from alerts.profiles import BUILD_PROFILES
+from alerts.profiles import BUILD_LATE_PROFILES, BUILD_PROFILES
 from alerts.progress import NEVER, in_utc, note, progress
 from alerts.silent_customers import silent_customers
 from metering.catalog import Catalog
@@ -100,7 +100,11 @@ class Detection:
         return [Breach(*row) for row in rows]
 
     def _late(self, copied: dict[str, datetime], marked: datetime) -> None:
-        """Build marks of hours that usage came to after they were built, of its pairs only."""
+        """Build again what late usage changes, of its pairs; judge the newest marks again.
+
+        Marks, and profiles: of a day ago and more, up to now, since each rests on that of a week
+        before.
+        """
         parameters = {**copied, "marked": marked}
         with clickhouse_errors("looking for late usage"):
             rows = self._client.query(
@@ -116,11 +120,15 @@ class Detection:
         first = in_utc(earliest).replace(minute=0, second=0) + _HOUR
         until = min(marked, in_utc(latest) + timedelta(hours=168))
         for begins, last in _spans(first, until, count=MARKS_MAX):
-            write(
-                self._client,
-                BUILD_LATE_MARKS,
-                parameters={**parameters, "first": begins, "last": last},
-            )
+            late = {**parameters, "first": begins, "last": last}
+            write(self._client, BUILD_LATE_MARKS, parameters=late)
+        for begins, last in _spans(first - _HOUR, marked - _PROFILE_AFTER, count=_WEEK):
+            late = {**parameters, "first": begins, "last": last}
+            write(self._client, BUILD_LATE_PROFILES, parameters=late)
+        if until == marked:
+            again = max(first, marked - (MARKS_IN_A_ROW - 1) * _HOUR)
+            write(self._client, FORGET_DEVIATIONS, parameters={"first": again, "last": marked})
+            judge_days(self._client, _days(again, marked))
 
     def _judged_at_once(self) -> int:
         """Marks that fit into one statement: each takes all pairs and their references."""
@@ -152,16 +160,18 @@ def judge_marks(client: Client, first: datetime, *, last: datetime) -> None:
     write(client, BUILD_PROFILES, parameters=past)
     with clickhouse_errors("asking for profiles"):
         are_ready = client.query(READY, parameters={"first": first, "last": last}).result_rows[0][0]
-    for begins, ends in days if are_ready else []:
-        yesterday = (begins - _HOUR).date() - timedelta(days=1)
-        write(
-            client, DEVIATIONS, parameters={"first": begins, "last": ends, "yesterday": yesterday}
-        )
-        if not ends.hour:
-            day = yesterday + timedelta(days=1)
-            write(
-                client, BUILD_NOISE, parameters={"day": day, "yesterday": yesterday, "last": ends}
-            )
+    if are_ready:
+        judge_days(client, days)
+
+
+def judge_days(client: Client, days: Sequence[tuple[datetime, datetime]]) -> None:
+    """Judge marks that are built, a day (first mark, last mark) at a time, in order."""
+    for first, last in days:
+        yesterday = (first - _HOUR).date() - timedelta(days=1)
+        span = {"first": first, "last": last, "yesterday": yesterday}
+        write(client, DEVIATIONS, parameters=span)
+        if not last.hour:
+            write(client, BUILD_NOISE, parameters={**span, "day": yesterday + timedelta(days=1)})
 
 
 def write(client: Client, statement: str, *, parameters: Mapping[str, Any]) -> None:

@@ -95,6 +95,15 @@ WHERE (arrayExists((x, b) -> x > b, up, noise_up)
     AND (u > b_u OR d > b_d)
 """
 
+#: Before marks are judged again: what strayed then strays no more, unless it is judged so.
+FORGET_DEVIATIONS = """
+INSERT INTO usage_deviations
+    (mark, pair, scale, deviations, noise, day, weeks, q, n, usual, usual_day, usual_week, unit)
+SELECT mark, pair, scale, 0, noise, day, weeks, q, n, usual, usual_day, usual_week, unit
+FROM usage_deviations FINAL
+WHERE mark BETWEEN {first:DateTime('UTC')} AND {last:DateTime('UTC')}
+"""
+
 #: Noise of `day`, whose marks end at `last`, from that of `yesterday` and what strayed in between.
 BUILD_NOISE = f"""
 INSERT INTO usage_noise (day, pair, up, down)

@@ -110,14 +110,15 @@ FROM
 GROUP BY mark, pair
 """
 BUILD_MARKS = _BUILD.replace("%s", "")
-#: The same, only for pairs whose usage of hours before `first` was written from `since` on.
-_LATE = f"""
+#: Pairs whose usage of hours before `marked` was written from `since` on.
+LATE_PAIRS = f"""
     SELECT {PAIR} FROM usage_totals
     WHERE updated_at >= {{since:DateTime('UTC')}} AND window_start < {{marked:DateTime('UTC')}}
         AND window_start >= {{oldest:DateTime('UTC')}}
 """
-BUILD_LATE_MARKS = _BUILD.replace("%s", f"AND {PAIR} IN ({_LATE})", 1).replace(
-    "%s", f"AND pair IN ({_LATE})"
+#: The same marks, only of these pairs.
+BUILD_LATE_MARKS = _BUILD.replace("%s", f"AND {PAIR} IN ({LATE_PAIRS})", 1).replace(
+    "%s", f"AND pair IN ({LATE_PAIRS})"
 )
 
 #: Sums of one mark from those of earlier ones: windows that follow each other without a gap, by how

@@ -11,7 +11,7 @@ needed. What comes later than that is not in them.
 """
 
 from alerts.deviations import events_at, scaled
-from alerts.marks import SCALES
+from alerts.marks import LATE_PAIRS, SCALES
 
 #: Share of the newest week, once a profile is old enough for it.
 _NEWEST = 0.25
@@ -58,9 +58,8 @@ def _folded_share(now: str, *, before: str) -> str:
     )
 
 
-#: Profiles of marks `first` to `last`, both inclusive, at most a week; those of the week before and
-#: the mark after each have to be there.
-BUILD_PROFILES = f"""
+#: The profiles of the pairs that `%s` leaves.
+_BUILD = f"""
 INSERT INTO usage_profiles
     (mark, pair, is_level, weeks, idle, base, unit_q, unit_n, high, low, high_share, low_share)
 WITH near AS
@@ -76,7 +75,7 @@ WITH near AS
             BETWEEN {{first:DateTime('UTC')}} AND {{last:DateTime('UTC')}},
         [-1, 0, 1]) AS ahead
     WHERE m.mark BETWEEN {{first:DateTime('UTC')}} - INTERVAL 1 HOUR
-        AND {{last:DateTime('UTC')}} + INTERVAL 1 HOUR
+        AND {{last:DateTime('UTC')}} + INTERVAL 1 HOUR %s
     GROUP BY at, pair
 ),
 past AS
@@ -86,7 +85,7 @@ past AS
         high_share, low_share
     FROM usage_profiles FINAL
     WHERE mark BETWEEN {{first:DateTime('UTC')}} - INTERVAL 1 WEEK
-        AND {{last:DateTime('UTC')}} - INTERVAL 1 WEEK AND idle < {IDLE_WEEKS_MAX}
+        AND {{last:DateTime('UTC')}} - INTERVAL 1 WEEK AND idle < {IDLE_WEEKS_MAX} %s
 ),
 both AS
 (
@@ -117,3 +116,8 @@ SELECT
     {_folded_share("most", before="high_share")}, {_folded_share("least_q", before="low_share")}
 FROM both
 """
+#: Profiles of marks `first` to `last`, both inclusive, at most a week; those of the week before and
+#: the mark after each have to be there.
+BUILD_PROFILES = _BUILD.replace("%s", "")
+#: The same, only of pairs with late usage.
+BUILD_LATE_PROFILES = _BUILD.replace("%s", f"AND pair IN ({LATE_PAIRS})")

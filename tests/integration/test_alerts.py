@@ -212,6 +212,14 @@ def test_a_mark_from_those_before_is_that_from_usage_by_hour(client: Client) -> 
     assert client.query(newest, parameters=at).result_rows == whole
 
 
+def test_late_usage_ends_a_silence_without_waiting_for_the_next_hour(client: Client) -> None:
+    use(client, "late", of="if(age < 6, 0, 1)")
+    complete(client)
+    assert opened(check(client)) == {("silence", "late")}
+    use(client, "late", of="age < 6")
+    assert [each.state for each in check(client).changes] == [FindingState.RESOLVED]
+
+
 def test_an_outlet_that_is_away_gets_everything_later_and_a_crash_repeats_the_same_id(
     client: Client,
 ) -> None:

@@ -37,7 +37,7 @@ from sinks.migrate import migrate
 RECALL_MIN = 0.95
 FALSE_MAX = 1.0
 #: Rules and limits were chosen on the former; nobody looked at the latter before.
-_TUNED, _JUDGED = [1, 2, 3], [20_261, 20_262, 20_263]
+_TUNED, _JUDGED = [1, 2, 3, 20_261, 20_262, 20_263], [31, 32, 33]
 _CATALOG = Catalog({"requests": Meter("requests", "request", Aggregation.SUM)})
 console = Console(width=110)
 
