@@ -4,6 +4,7 @@ A charge is what finance reads in `period_charges`, with base fees; gauges show 
 """
 
 from collections.abc import Mapping
+from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -18,13 +19,13 @@ SELECT b.plan, b.currency, toString(sum(b.base_fee) + sum(r.charged)), count()
 FROM
 (
     SELECT customer_id, period_start, plan, currency, base_fee FROM billing_periods FINAL
-    WHERE period_start <= now() AND period_end > now()
+    WHERE period_start <= {{now:DateTime('UTC')}} AND period_end > {{now:DateTime('UTC')}}
 ) AS b
 LEFT JOIN
 (
     SELECT customer_id, period_start, sum(charge) AS charged FROM rated_parts
     WHERE period_start IN (SELECT period_start FROM billing_periods FINAL
-        WHERE period_start <= now() AND period_end > now())
+        WHERE period_start <= {{now:DateTime('UTC')}} AND period_end > {{now:DateTime('UTC')}})
     GROUP BY customer_id, period_start
 ) AS r ON r.customer_id = b.customer_id AND r.period_start = b.period_start
 GROUP BY b.plan, b.currency
@@ -50,13 +51,13 @@ class Spend(NamedTuple):
     active: Mapping[str, int]
 
 
-def spend_so_far(client: Client) -> Spend:
-    """What is charged in periods under way, and usage of the last complete hour.
+def spend_so_far(client: Client, *, now: datetime) -> Spend:
+    """What is charged in periods that hold `now`, and usage of the last complete hour.
 
     Raises `DependencyDown`.
     """
     with clickhouse_errors("reading what periods come to"):
-        charged = client.query(_SPEND).result_rows
+        charged = client.query(_SPEND, parameters={"now": now}).result_rows
         used = client.query(_USAGE).result_rows
     return Spend(
         {(plan, currency): Decimal(amount) for plan, currency, amount, _ in charged},

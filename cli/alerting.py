@@ -64,7 +64,7 @@ def spend_job(settings: Settings, metrics: StewardMetrics) -> Callable[[], None]
     def run() -> None:
         client = connect_clickhouse(settings, answer_s=_ANSWER_S)
         try:
-            found = spend_so_far(client)
+            found = spend_so_far(client, now=datetime.now(UTC))
         finally:
             client.close()
         metrics.spend.replace(found.amounts)
