@@ -3,79 +3,76 @@
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+from alerts.marks import SCALES
 from metering.catalog import Catalog, Sensitivity
 
 #: How much harder (above 1) or easier it is to breach, by sensitivity: deviations, and the factor
 #: by which usage has to be above or below the usual.
 _FACTORS: dict[Sensitivity, tuple[str, str, str]] = {
-    Sensitivity.NORMAL: ("1", "1.9", "0.4"),
+    Sensitivity.NORMAL: ("1", "1.9", "0.45"),
     Sensitivity.HIGH: ("0.75", "1.5", "0.55"),
     Sensitivity.LOW: ("1.5", "3", "0.2"),
 }
-#: Weeks of history before which a pair is not judged: as many for what is usual as for what is
-#: normal to stray.
-WEEKS_MIN = 8
-#: Deviations that any breach takes, and by how much it passes what was normal.
-DEVIATIONS_MIN = "4.5"
-NORMAL_FACTOR = "1.5"
-#: Which of the wildest weeks is the measure: upwards the first may be an incident.
-NORMAL_WEEK = {"up": 2, "down": 1}
-EVIDENCE_MIN = {"up": "14", "down": "6"}
+#: Weeks in the profile before which nobody is told of a pair; with the week that its first windows
+#: take, eight of history.
+WEEKS_MIN = 7
+#: Deviations that any breach takes, and by how much it passes the pair's noise, by window (`SCALES`):
+#: those of a few hours pass it more often.
+DEVIATIONS_MIN = {"up": [3, 3, 4, 3.5, 3.5, 3.5], "down": [5.5] * len(SCALES)}
+NOISE_FACTOR = {"up": [2.2, 2.2, 1.8, 1.2, 1.2, 1.2], "down": [2, 2, 2, 1.5, 1.5, 1.5]}
+#: Events more or fewer than usual that any breach takes: with less, chance explains too much.
+EVENTS_MIN = {"up": "60", "down": "30"}
 #: Marks in a row at which a pair breaches before anybody is told: what comes an hour late is none.
 MARKS_IN_A_ROW = 2
 #: An open breach holds while it is beyond this part of the limit.
 _HOLD = "0.6"
-_EMPTY_FACTOR = "5"
+#: A window that usually holds less than this part of what the hours of its day do is empty: usage
+#: in it is a spike only where the day strays by so many deviations too, else it came elsewhen. One
+#: that is empty beside the week has to hold such a part of a usual week: rhythms are not all weekly.
+_EMPTY_SHARE, _EMPTY_DAY, _EMPTY_WEEK = "0.2", "2", "0.6"
+#: Deviations up to which nothing holds, before names are looked up: fewer of them are needed then.
+_LEAST_HELD = float(_HOLD) * min(min(each) for each in DEVIATIONS_MIN.values())
 
 BREACHES = f"""
-WITH normal AS
-(
-    SELECT
-        week + INTERVAL ahead WEEK AS for_week, pair, scale,
-        arrayReverseSort(groupArray(up))[{NORMAL_WEEK["up"]}] AS up,
-        arrayReverseSort(groupArray(down))[{NORMAL_WEEK["down"]}] AS down
-    FROM
-    (
-        SELECT week, pair, scale, max(up) AS up, max(down) AS down
-        FROM usage_stray_weeks
-        WHERE week >= toMonday({{first:DateTime('UTC')}} - INTERVAL 1 DAY) - INTERVAL 8 WEEK
-            AND week < toMonday({{last:DateTime('UTC')}})
-        GROUP BY week, pair, scale
-    )
-    ARRAY JOIN range(1, 9) AS ahead
-    WHERE for_week BETWEEN toMonday({{first:DateTime('UTC')}} - INTERVAL 1 DAY)
-        AND toMonday({{last:DateTime('UTC')}})
-    GROUP BY for_week, pair, scale
-),
-judged AS
+WITH judged AS
 (
     SELECT
         s.mark AS mark, s.pair AS pair, p.customer_id AS customer_id, p.meter AS meter,
-        s.scale AS scale, s.strays AS strays, s.q AS q, s.n AS n, s.high AS high, s.low AS low,
-        strays > 0 AS is_up,
+        s.scale AS scale, abs(s.deviations) AS strays, s.q AS q, s.n AS n, s.usual AS usual,
+        s.deviations > 0 AS is_up,
         indexOf({{meters:Array(String)}}, meter) AS place,
         {{deviations:Array(Float64)}}[place] AS factor,
         toFloat64({{minimum:Array(Float64)}}[place]) AS minimum,
-        {NORMAL_FACTOR} * if(is_up, b.up, b.down) + 0.3 AS normal_bar,
-        factor * greatest({DEVIATIONS_MIN}, normal_bar) AS bar,
-        if(is_up, {EVIDENCE_MIN["up"]}, {EVIDENCE_MIN["down"]}) AS evidence_min,
-        if(is_up, s.q - s.high, s.low - s.q) >= minimum AS matters,
-        if(s.is_usual,
-            abs(strays) > bar AND s.evidence > factor * evidence_min
-                AND if(is_up, s.q > {{above:Array(Float64)}}[place] * s.high,
-                    s.q < {{below:Array(Float64)}}[place] * s.low),
-            s.q > {_EMPTY_FACTOR} * factor * s.usual_week AND s.q > 20 * s.unit
-                AND (s.usual_week > 0 OR minimum > 0)) AND matters AS fires,
-        fires OR (s.is_usual AND abs(strays) > {_HOLD} * bar AND matters
-            AND if(is_up, s.q > 1.5 * s.high, s.q < 0.6 * s.low)) AS holds
-    FROM usage_strays AS s FINAL
+        indexOf({list(SCALES)}, scale) AS at,
+        factor * if(is_up,
+            greatest({DEVIATIONS_MIN["up"]}[at], {NOISE_FACTOR["up"]}[at] * s.noise),
+            greatest({DEVIATIONS_MIN["down"]}[at], {NOISE_FACTOR["down"]}[at] * s.noise)) AS bar,
+        scale < 24 AND s.usual < {_EMPTY_SHARE} * s.usual_day * scale / 24 AS is_empty,
+        s.usual < {_EMPTY_SHARE} * s.usual_week * scale / 168 AS is_rare,
+        abs(s.q - s.usual) >= minimum AS matters,
+        matters AND strays > bar
+            AND abs(s.q - s.usual)
+                > s.unit * factor * if(is_up, {EVENTS_MIN["up"]}, {EVENTS_MIN["down"]})
+            AND if(is_up,
+                s.q > {{above:Array(Float64)}}[place] * s.usual
+                    AND (NOT is_empty OR s.day > {_EMPTY_DAY})
+                    AND (NOT is_rare OR s.q > {_EMPTY_WEEK} * s.usual_week)
+                    AND (s.usual_week > 0 OR minimum > 0),
+                s.q < {{below:Array(Float64)}}[place] * s.usual) AS fires,
+        fires OR (strays > {_HOLD} * bar AND matters
+            AND if(is_up, s.q > 1.5 * s.usual, s.q < 0.6 * s.usual)) AS holds
+    FROM usage_deviations AS s FINAL
     INNER JOIN
     (
         SELECT pair, any(customer_id) AS customer_id, any(meter) AS meter
-        FROM usage_pairs GROUP BY pair
+        FROM usage_pairs
+        WHERE pair IN (
+            SELECT pair FROM usage_deviations
+            WHERE mark BETWEEN {{first:DateTime('UTC')}} - INTERVAL {MARKS_IN_A_ROW - 1} HOUR
+                AND {{last:DateTime('UTC')}}
+                AND abs(deviations) > {{least:Float64}})
+        GROUP BY pair
     ) AS p ON p.pair = s.pair
-    LEFT JOIN normal AS b
-        ON b.pair = s.pair AND b.scale = s.scale AND b.for_week = toMonday(s.mark)
     WHERE s.mark BETWEEN {{first:DateTime('UTC')}} - INTERVAL {MARKS_IN_A_ROW - 1} HOUR
             AND {{last:DateTime('UTC')}}
         AND s.weeks >= {WEEKS_MIN} AND place > 0
@@ -92,13 +89,17 @@ FROM
         NOT is_up AND max(fires) AND minIf(n, fires) = 0 AS is_silent,
         groupArrayIf(mark, fired) OVER (PARTITION BY pair, is_up) AS firing,
         max(fires) AS fired,
-        argMax(scale, (fires, abs(strays))) AS hours,
-        argMax(q, (fires, abs(strays))) AS observed,
-        argMax(if(is_up, high, low), (fires, abs(strays))) AS expected
+        argMax(scale, (fires, strays)) AS hours,
+        argMax(q, (fires, strays)) AS observed,
+        argMax(usual, (fires, strays)) AS expected
     FROM judged WHERE holds
     GROUP BY mark, pair, customer_id, meter, is_up
 )
 WHERE mark >= {{first:DateTime('UTC')}}
+    AND (is_new OR (customer_id, meter) IN (
+        SELECT customer_id, meter FROM alert_findings
+        WHERE kind IN ('spike', 'drop', 'silence') AND finding_id NOT IN
+            (SELECT finding_id FROM alert_findings WHERE state = 'resolved')))
 ORDER BY is_new DESC, mark, customer_id, meter
 LIMIT {{limit:UInt64}}
 """
@@ -133,4 +134,5 @@ def meter_parameters(catalog: Catalog) -> dict[str, object]:
         "above": [float(each[1]) for each in factors],
         "below": [float(each[2]) for each in factors],
         "minimum": [float(each.alerts.minimum) for each in judged],
+        "least": min((float(each[0]) for each in factors), default=1) * _LEAST_HELD,
     }

@@ -10,7 +10,7 @@ loses one. Two checks at once write the same rows.
 """
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -19,7 +19,9 @@ from typing import Protocol
 from clickhouse_connect.driver.client import Client
 
 from alerts.breaches import Breach
-from alerts.detection import Detection, Judged
+from alerts.deltas import deltas, finding_of
+from alerts.detection import BREACHES_MAX, Detection, Judged
+from alerts.progress import NEVER, note, progress
 from alerts.thresholds import crossed, positions
 from metering.alert import Change, Finding, FindingKey, FindingKind, FindingState
 from metering.catalog import Catalog
@@ -30,6 +32,8 @@ from sinks.alert_store import AlertStore
 _LOG = logging.getLogger(__name__)
 #: Messages that an outlet is sent in one check; the rest waits for the next.
 _DELIVERED_MAX = 1000
+#: Kinds that windows of hours are judged for.
+_OF_WINDOWS = (FindingKind.SPIKE, FindingKind.DROP, FindingKind.SILENCE)
 #: A billing period is over after at most this, so its thresholds are.
 _PERIOD_MAX = timedelta(days=63)
 
@@ -41,14 +45,6 @@ class Outlet(Protocol):
 
     def send(self, changes: Sequence[Change]) -> list[Change]:
         """Those that were taken. Raises `DependencyDown`."""
-        ...
-
-
-class Shown(Protocol):
-    """A gauge that is replaced as a whole; keys are (kind, customer, meter)."""
-
-    def replace(self, values: Mapping[tuple[str, ...], int | float]) -> None:
-        """Show these, the worst first."""
         ...
 
 
@@ -90,7 +86,13 @@ class AlertCheck:
         opened = self._store.open_findings()
         changes = self._anomalies(judged, opened, now=now)
         changes += self._thresholds(judged, opened, now=now)
+        today = judged.mark.replace(hour=0)
+        is_new_day = progress(self._client).get("deltas", NEVER) < today
+        if is_new_day:
+            changes += self._deltas(judged, opened, now=now)
         self._store.record(changes)
+        if is_new_day:
+            note(self._client, "deltas", done_to=today)
         undelivered = self._deliver(now)
         closed = {each.finding for each in changes if each.state is FindingState.RESOLVED}
         news = [each.finding for each in changes if each.state is FindingState.OPENED]
@@ -109,7 +111,8 @@ class AlertCheck:
         assert judged.mark is not None
         found = {_key(each): each for each in judged.breaches}
         units = {meter.key: meter.unit for meter in self._catalog.meters.values()}
-        known = [each for each in opened if each.key.kind.is_anomaly]
+        units[""] = "event"
+        known = [each for each in opened if each.key.kind in _OF_WINDOWS]
         is_open = {each.key for each in known}
         changes = [
             Change(
@@ -121,9 +124,7 @@ class AlertCheck:
         if judged.has_more:  # what is not told of may hold still
             return changes
         return changes + [
-            Change(each, FindingState.RESOLVED, now)
-            for each in known
-            if each.key not in found and each.window_start < judged.mark
+            Change(each, FindingState.RESOLVED, now) for each in known if each.key not in found
         ]
 
     def _thresholds(
@@ -147,6 +148,25 @@ class AlertCheck:
             and (each.key.customer_id, each.window_start) not in periods
         ]
 
+    def _deltas(self, judged: Judged, opened: Iterable[Finding], *, now: datetime) -> list[Change]:
+        assert judged.mark is not None
+        known = self._store.known_since(judged.complete_to - _PERIOD_MAX)
+        found = {}
+        for each in deltas(self._client, self._catalog, mark=judged.mark, limit=BREACHES_MAX):
+            unit = self._catalog.meters[each.meter].unit
+            finding = finding_of(each, unit=unit, complete_to=judged.complete_to)
+            found[finding.finding_id] = finding
+        changes = [
+            Change(each, FindingState.OPENED, now)
+            for name, each in found.items()
+            if name not in known
+        ]
+        return changes + [
+            Change(each, FindingState.RESOLVED, now)
+            for each in opened
+            if each.key.kind is FindingKind.DELTA and each.finding_id not in found
+        ]
+
     def _deliver(self, now: datetime) -> tuple[str, ...]:
         failed = []
         for outlet in self._outlets:
@@ -160,16 +180,6 @@ class AlertCheck:
             if len(taken) < len(waiting):
                 failed.append(outlet.name)
         return tuple(failed)
-
-
-def show(checked: Checked, *, anomaly: Shown, threshold: Shown) -> None:
-    """Set the gauges: a customer is there only while it breaches, by the greatest of its ratios."""
-    for gauge, findings in ((anomaly, checked.anomalies), (threshold, checked.thresholds)):
-        values: dict[tuple[str, ...], float] = {}
-        for each in findings:
-            key = (str(each.key.kind), each.key.customer_id, each.key.meter)
-            values[key] = max(values.get(key, 0.0), float(each.ratio or 0))
-        gauge.replace(values)
 
 
 def _key(breach: Breach) -> FindingKey:

@@ -1,38 +1,51 @@
-"""Runs the steps of detection: copy hours, build marks and references, judge, read breaches.
+"""Runs the steps of detection: copy hours, build marks and profiles, judge, read breaches.
 
-    steps                what a crash after each leaves
-    1 hours, names       copied from totals; copied again from where they were noted
-    2 marks, references  built for marks that are not noted yet; built again, equal
-    3 strays             judged again, equal
-    4 progress           nothing to do
+    steps             what a crash after each leaves
+    1 hours, names    copied from totals; copied again from where they were noted
+    2 marks           built for marks that are not noted yet; built again, equal
+    3 profiles        the same
+    4 deviations      judged again, equal
+    5 noise           of a day that is over; built again, equal
+    6 progress        nothing to do
 
 Only whole hours before `complete_to` are judged: a window that is not over yet, or not complete,
 is never compared with one that is.
 """
 
-from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
 
 from clickhouse_connect.driver.client import Client
 
-from alerts.breaches import BREACHES, Breach, meter_parameters
-from alerts.judgement import STRAY_WEEKS, STRAYS
-from alerts.marks import BUILD_LATE_MARKS, BUILD_MARKS, COPY_HOURS, MARKS_MAX, NAME_PAIRS
-from alerts.references import BUILD_REFERENCES
+from alerts.breaches import BREACHES, MARKS_IN_A_ROW, Breach, meter_parameters
+from alerts.judgement import BUILD_NOISE, DEVIATIONS, FORGET_DEVIATIONS, READY
+from alerts.marks import (
+    BUILD_LATE_MARKS,
+    BUILD_MARKS,
+    BUILD_NEXT_MARK,
+    COPY_HOURS,
+    MARKS_MAX,
+    NAME_PAIRS,
+)
+from alerts.profiles import BUILD_LATE_PROFILES, BUILD_PROFILES
+from alerts.progress import NEVER, in_utc, note, progress
+from alerts.silent_customers import silent_customers
 from metering.catalog import Catalog
 from sinks.clickhouse import INSERT_SETTINGS, clickhouse_errors
 
 _HOUR = timedelta(hours=1)
-#: Hours that are compared with, and as much before them to know what is normal.
+#: Hours that a deployment without profiles begins with.
 HISTORY = timedelta(weeks=9)
 #: How long a row may be on its way into the table after it said when it was written.
 _OVERLAP = timedelta(minutes=2)
 #: Breaches of one check; more are one incident, not news of customers.
 BREACHES_MAX = 10_000
-#: Marks of a week, and how many (mark, pair) one statement judges.
-_WEEK = 168
+#: When a profile is built: what is late has come then, and it is needed after a week.
+_PROFILE_AFTER = timedelta(days=1)
+#: How many (mark, pair) one statement judges.
 _PAIRS_AT_ONCE = 2_000_000
-_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+_WEEK = 168
 
 
 class Judged(NamedTuple):
@@ -55,29 +68,27 @@ class Detection:
         """Bring everything up to what is complete now. Raises `DependencyDown`."""
         complete_to = self._complete_to()
         mark = complete_to.replace(minute=0, second=0, microsecond=0)
-        done = self._progress()
+        done = progress(self._client)
         oldest = mark - HISTORY
-        if complete_to <= _NEVER:
+        if complete_to <= NEVER:
             return Judged(None, complete_to, [], has_more=False)
         asked = self._now()
-        since = max(done.get("hours", _NEVER) - _OVERLAP, _NEVER)
+        since = max(done.get("hours", NEVER) - _OVERLAP, NEVER)
         copied = {"since": since, "oldest": oldest}
-        self._write(COPY_HOURS, copied)
-        self._write(NAME_PAIRS, copied)
-        marked = min(done.get("marks", _NEVER), mark)
+        write(self._client, COPY_HOURS, parameters=copied)
+        write(self._client, NAME_PAIRS, parameters=copied)
+        marked = min(done.get("marks", NEVER), mark)
         if marked > oldest:
             self._late(copied, marked)
         begin = max(marked + _HOUR, oldest)
-        for first, last in _spans(begin, mark, count=MARKS_MAX):
-            self._build(BUILD_MARKS, first, last=last)
         for first, last in _spans(begin, mark, count=self._judged_at_once()):
-            self._build(BUILD_REFERENCES, first - _HOUR, last=last - _HOUR)
-            self._build(STRAYS, first, last=last)
-            self._build(STRAY_WEEKS, first, last=last)
-        self._note("hours", asked)
-        self._note("marks", mark)
+            judge_marks(self._client, first, last=last)
+        note(self._client, "hours", done_to=asked)
+        note(self._client, "marks", done_to=mark)
         breaches = self.breaches(mark, last=mark)
-        return Judged(mark, complete_to, breaches, has_more=len(breaches) >= BREACHES_MAX)
+        has_more = len(breaches) >= BREACHES_MAX
+        breaches += silent_customers(self._client, breaches, mark=mark)
+        return Judged(mark, complete_to, breaches, has_more=has_more)
 
     def breaches(self, first: datetime, *, last: datetime) -> list[Breach]:
         """Breaches at marks `first` to `last`, new ones first."""
@@ -89,7 +100,11 @@ class Detection:
         return [Breach(*row) for row in rows]
 
     def _late(self, copied: dict[str, datetime], marked: datetime) -> None:
-        """Build marks of hours that usage came to after they were built, of its pairs only."""
+        """Build again what late usage changes, of its pairs; judge the newest marks again.
+
+        Marks, and profiles: of a day ago and more, up to now, since each rests on that of a week
+        before.
+        """
         parameters = {**copied, "marked": marked}
         with clickhouse_errors("looking for late usage"):
             rows = self._client.query(
@@ -102,11 +117,18 @@ class Detection:
         earliest, latest, count = rows[0]
         if not count:
             return
-        first = _utc(earliest).replace(minute=0, second=0) + _HOUR
-        until = min(marked, _utc(latest) + timedelta(hours=168))
+        first = in_utc(earliest).replace(minute=0, second=0) + _HOUR
+        until = min(marked, in_utc(latest) + timedelta(hours=168))
         for begins, last in _spans(first, until, count=MARKS_MAX):
-            for statement in (BUILD_LATE_MARKS, BUILD_REFERENCES):
-                self._write(statement, {**parameters, "first": begins, "last": last})
+            late = {**parameters, "first": begins, "last": last}
+            write(self._client, BUILD_LATE_MARKS, parameters=late)
+        for begins, last in _spans(first - _HOUR, marked - _PROFILE_AFTER, count=_WEEK):
+            late = {**parameters, "first": begins, "last": last}
+            write(self._client, BUILD_LATE_PROFILES, parameters=late)
+        if until == marked:
+            again = max(first, marked - (MARKS_IN_A_ROW - 1) * _HOUR)
+            write(self._client, FORGET_DEVIATIONS, parameters={"first": again, "last": marked})
+            judge_days(self._client, _days(again, marked))
 
     def _judged_at_once(self) -> int:
         """Marks that fit into one statement: each takes all pairs and their references."""
@@ -114,36 +136,58 @@ class Detection:
             pairs = self._client.query("SELECT count() FROM usage_pairs").result_rows[0][0]
         return max(1, min(_WEEK, _PAIRS_AT_ONCE // max(int(pairs), 1)))
 
-    def _build(self, statement: str, first: datetime, *, last: datetime) -> None:
-        self._write(statement, {"first": first, "last": last})
-
-    def _write(self, statement: str, parameters: dict[str, datetime]) -> None:
-        with clickhouse_errors("detecting anomalies"):
-            self._client.command(statement, parameters=parameters, settings=INSERT_SETTINGS)
-
     def _complete_to(self) -> datetime:
         with clickhouse_errors("reading what is complete"):
             found = self._client.query("SELECT complete_to FROM complete_to").result_rows
-        return _utc(found[0][0])
+        return in_utc(found[0][0])
 
     def _now(self) -> datetime:
         with clickhouse_errors("asking for the time"):
             found: datetime = self._client.query("SELECT now()").result_rows[0][0]
-        return _utc(found)
+        return in_utc(found)
 
-    def _progress(self) -> dict[str, datetime]:
-        with clickhouse_errors("reading how far detection has come"):
-            rows = self._client.query(
-                "SELECT step, max(done_to) FROM alert_progress GROUP BY step"
-            ).result_rows
-        return {str(step): _utc(moment) for step, moment in rows}
 
-    def _note(self, step: str, moment: datetime) -> None:
-        with clickhouse_errors("noting how far detection has come"):
-            self._client.insert(
-                "alert_progress", [[step, moment]], column_names=["step", "done_to"],
-                settings=INSERT_SETTINGS,
-            )  # fmt: skip
+def judge_marks(client: Client, first: datetime, *, last: datetime) -> None:
+    """Build and judge marks `first` to `last`, at most a week; what is before has to be built.
+
+    A mark belongs to the day of the hour that it ends.
+    """
+    days = _days(first, last)
+    for begins, ends in days:
+        statement = BUILD_MARKS if begins < ends else BUILD_NEXT_MARK
+        write(client, statement, parameters={"first": begins, "last": ends})
+    past = {"first": first - _PROFILE_AFTER, "last": last - _PROFILE_AFTER}
+    write(client, BUILD_PROFILES, parameters=past)
+    with clickhouse_errors("asking for profiles"):
+        are_ready = client.query(READY, parameters={"first": first, "last": last}).result_rows[0][0]
+    if are_ready:
+        judge_days(client, days)
+
+
+def judge_days(client: Client, days: Sequence[tuple[datetime, datetime]]) -> None:
+    """Judge marks that are built, a day (first mark, last mark) at a time, in order."""
+    for first, last in days:
+        yesterday = (first - _HOUR).date() - timedelta(days=1)
+        span = {"first": first, "last": last, "yesterday": yesterday}
+        write(client, DEVIATIONS, parameters=span)
+        if not last.hour:
+            write(client, BUILD_NOISE, parameters={**span, "day": yesterday + timedelta(days=1)})
+
+
+def write(client: Client, statement: str, *, parameters: Mapping[str, Any]) -> None:
+    """Run a statement that inserts. Raises `DependencyDown`."""
+    with clickhouse_errors("detecting anomalies"):
+        client.command(statement, parameters=dict(parameters), settings=INSERT_SETTINGS)
+
+
+def _days(first: datetime, last: datetime) -> list[tuple[datetime, datetime]]:
+    """Marks `first` to `last`, both inclusive, in pieces of one day."""
+    found = []
+    while first <= last:
+        until = min(last, (first - _HOUR).replace(hour=0) + timedelta(days=1))
+        found.append((first, until))
+        first = until + _HOUR
+    return found
 
 
 def _spans(first: datetime, last: datetime, *, count: int) -> list[tuple[datetime, datetime]]:
@@ -154,7 +198,3 @@ def _spans(first: datetime, last: datetime, *, count: int) -> list[tuple[datetim
         found.append((first, until))
         first = until + _HOUR
     return found
-
-
-def _utc(moment: datetime) -> datetime:
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

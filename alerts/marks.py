@@ -110,12 +110,57 @@ FROM
 GROUP BY mark, pair
 """
 BUILD_MARKS = _BUILD.replace("%s", "")
-#: The same, only for pairs whose usage of hours before `first` was written from `since` on.
-_LATE = f"""
+#: Pairs whose usage of hours before `marked` was written from `since` on.
+LATE_PAIRS = f"""
     SELECT {PAIR} FROM usage_totals
     WHERE updated_at >= {{since:DateTime('UTC')}} AND window_start < {{marked:DateTime('UTC')}}
         AND window_start >= {{oldest:DateTime('UTC')}}
 """
-BUILD_LATE_MARKS = _BUILD.replace("%s", f"AND {PAIR} IN ({_LATE})", 1).replace(
-    "%s", f"AND pair IN ({_LATE})"
+#: The same marks, only of these pairs.
+BUILD_LATE_MARKS = _BUILD.replace("%s", f"AND {PAIR} IN ({LATE_PAIRS})", 1).replace(
+    "%s", f"AND pair IN ({LATE_PAIRS})"
 )
+
+#: Sums of one mark from those of earlier ones: windows that follow each other without a gap, by how
+#: many hours ago they end. So an hour takes one row of usage and these of each pair, not a day.
+_PIECES = {1: 1, 2: 1, 3: 3, 6: 1, 7: 1, 8: 8, 16: 8, **dict.fromkeys(range(24, 168, 24), 24)}
+_AGES = list(_PIECES)
+_PLACES = [SCALES.index(hours) + 1 for hours in _PIECES.values()]
+_SUMS = ", ".join(
+    f"if(any(level), maxIf(v, age < {hours}), sumIf(v, age < {hours}))" for hours in SCALES
+)
+_EVENT_SUMS = ", ".join(f"sumIf(e, age < {hours})" for hours in SCALES)
+#: The mark `first`, where all before it are built; leaves what `BUILD_MARKS` leaves.
+BUILD_NEXT_MARK = f"""
+INSERT INTO usage_marks (mark, pair, is_level, q, n)
+SELECT {{first:DateTime('UTC')}}, pair, any(level), [{_SUMS}], [{_EVENT_SUMS}]
+FROM
+(
+    SELECT pair, any(level) AS level, 0 AS age, sum(quantity) AS v, toFloat64(sum(events)) AS e
+    FROM
+    (
+        SELECT
+            {PAIR} AS pair, any(u.is_level) AS level,
+            if(level, max(u.quantity), sum(u.quantity)) AS quantity, sum(u.events) AS events
+        FROM usage_hours AS u FINAL
+        WHERE window_start >= {{first:DateTime('UTC')}} - INTERVAL 1 HOUR
+            AND window_start < {{first:DateTime('UTC')}}
+        GROUP BY pair, `group`, toStartOfHour(window_start)
+    )
+    GROUP BY pair
+    UNION ALL
+    SELECT pair, is_level, age, toFloat64(q[place]), toFloat64(n[place])
+    FROM
+    (
+        SELECT
+            pair, is_level, q, n,
+            dateDiff('hour', mark, {{first:DateTime('UTC')}}) AS age,
+            transform(age, {_AGES}, {_PLACES}, 0) AS place
+        FROM usage_marks FINAL
+        WHERE mark IN (
+            SELECT {{first:DateTime('UTC')}} - toIntervalHour(arrayJoin({_AGES})))
+    )
+)
+GROUP BY pair
+HAVING sum(e) > 0
+"""

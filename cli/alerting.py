@@ -2,32 +2,20 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Protocol
 
-from alerts.check import AlertCheck, Checked, Outlet, Shown, show
+from alerts.check import AlertCheck, Checked, Outlet
+from alerts.gauges import show
+from alerts.spend import spend_so_far
 from dataflows.kafka_reader import kafka_config
 from metering.catalog_alerts import load_budgets
 from metering.catalog_load import load_catalog
+from metering.metrics import StewardMetrics
 from metering.settings import Settings
 from sinks.alert_topic import AlertTopic
 from sinks.alert_webhook import AlertWebhook
 from sinks.clickhouse import connect_clickhouse
 
 _ANSWER_S = 900
-
-
-class AlertGauges(Protocol):
-    """The gauges of a steward that show findings."""
-
-    @property
-    def anomaly(self) -> Shown:
-        """Observed by expected, by kind, customer and meter."""
-        ...
-
-    @property
-    def threshold(self) -> Shown:
-        """Used by limit, by kind, customer and meter."""
-        ...
 
 
 def outlets_of(settings: Settings) -> list[Outlet]:
@@ -57,11 +45,31 @@ def check_alerts(settings: Settings, outlets: list[Outlet]) -> Checked:
         client.close()
 
 
-def alerts_job(settings: Settings, gauges: AlertGauges) -> Callable[[], None]:
+def alerts_job(settings: Settings, metrics: StewardMetrics) -> Callable[[], None]:
     """The job `alerts` of the steward, every `settings.alert_every`."""
     outlets = outlets_of(settings)
 
     def run() -> None:
-        show(check_alerts(settings, outlets), anomaly=gauges.anomaly, threshold=gauges.threshold)
+        show(
+            check_alerts(settings, outlets), anomaly=metrics.anomaly, threshold=metrics.threshold,
+            is_open=metrics.findings_open,
+        )  # fmt: skip
+
+    return run
+
+
+def spend_job(settings: Settings, metrics: StewardMetrics) -> Callable[[], None]:
+    """The job `spend` of the steward, every `settings.steward_checks_every`."""
+
+    def run() -> None:
+        client = connect_clickhouse(settings, answer_s=_ANSWER_S)
+        try:
+            found = spend_so_far(client, now=datetime.now(UTC))
+        finally:
+            client.close()
+        metrics.spend.replace(found.amounts)
+        metrics.spend_customers.replace(found.customers)
+        metrics.usage_events.replace({(meter,): count for meter, count in found.events.items()})
+        metrics.usage_customers.replace({(meter,): count for meter, count in found.active.items()})
 
     return run

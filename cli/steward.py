@@ -9,7 +9,7 @@ from billing.adjustment import Adjusting
 from billing.closing import Asked
 from billing.period_name import PeriodName
 from cli import steward_jobs
-from cli.alerting import alerts_job
+from cli.alerting import alerts_job, spend_job
 from cli.close import ANSWER_S
 from cli.context import CatalogOption, console, settings_with
 from cli.moments import now_us
@@ -64,6 +64,7 @@ def jobs_of(settings: Settings, metrics: StewardMetrics) -> list[Job]:
         Job("conservation", checks, steward_jobs.conservation(settings, metrics)),
         Job("rejects", checks, steward_jobs.rejects(settings, metrics)),
         Job("alerts", settings.alert_every, alerts_job(settings, metrics)),
+        Job("spend", checks, spend_job(settings, metrics)),
         Job("reconciliation", checks, steward_jobs.reconciliation(settings, metrics)),
     ]
 

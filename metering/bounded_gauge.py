@@ -6,12 +6,13 @@ few hundred do. What is left out is counted, so that a bound that is reached is 
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 #: Number of a sample: exact amounts stay in ClickHouse, what is shown here is for eyes and alerts.
-Value = int | float
+Value = int | float | Decimal
 
 
 class BoundedGauge:
@@ -60,6 +61,6 @@ class BoundedGauge:
             values, omitted = dict(self._values), self._omitted
         family = GaugeMetricFamily(self.name, self.meaning, labels=self.labels)
         for key, value in values.items():
-            family.add_metric(key, value)
+            family.add_metric(key, float(value))
         said = f"Series that {self.name} leaves out because there are more than {self.series_max}"
         return [family, GaugeMetricFamily(f"{self.name}_omitted", said, value=omitted)]

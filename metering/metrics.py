@@ -11,6 +11,8 @@ DEPENDENCIES = ("kafka", "redis", "clickhouse")
 CONSERVATION_CHECKS = ("offsets", "totals", "distinct", "identities", "originals")
 #: Customers that are shown while they breach.
 BREACHES_MAX = 200
+#: Plans with their currency, and meters, that are shown.
+SPEND_MAX = 50
 #: Classes of transient errors, which end a flow.
 ERRORS = ("DependencyDown", "AssignmentLost", "DedupMemoryLost", "ClaimsForgotten")
 
@@ -262,4 +264,27 @@ class StewardMetrics(ReconciliationMetrics):
             "usage_threshold_ratio",
             "Usage by allowance, commit or budget, while a threshold is crossed",
             unit="ratio", labels=["kind", "customer", "meter"], series_max=BREACHES_MAX,
+        )  # fmt: skip
+        self.findings_open = self.gauge(
+            "usage_findings_open",
+            "Findings that are open, by kind: spike, drop, silence, delta, allowance, commit, "
+            "budget; also those that the other gauges leave out",
+            unit="findings", labels=["kind"],
+        )  # fmt: skip
+        self.spend = self.bounded_gauge(
+            "spend_amount",
+            "What the billing periods under way come to so far, base fees and charges",
+            unit="the currency", labels=["plan", "currency"], series_max=SPEND_MAX,
+        )  # fmt: skip
+        self.spend_customers = self.bounded_gauge(
+            "spend_customers", "Customers with a billing period under way",
+            unit="customers", labels=["plan", "currency"], series_max=SPEND_MAX,
+        )  # fmt: skip
+        self.usage_events = self.bounded_gauge(
+            "usage_hour_events", "Counted events of the last hour that is complete, by meter",
+            unit="events", labels=["meter"], series_max=SPEND_MAX,
+        )  # fmt: skip
+        self.usage_customers = self.bounded_gauge(
+            "usage_hour_customers", "Customers with usage in that hour, by meter",
+            unit="customers", labels=["meter"], series_max=SPEND_MAX,
         )  # fmt: skip

@@ -115,4 +115,4 @@ def _duration(value: float) -> str:
         return f"{value:.3g} s"
     if value < 2 * _HOUR_S:
         return f"{value / _MINUTE_S:.3g} min"
-    return f"{timedelta(seconds=value) / timedelta(hours=1):.3g} h"
+    return f"{timedelta(seconds=float(value)) / timedelta(hours=1):.3g} h"

@@ -6,26 +6,24 @@ same number: two evaluations stay two evaluations.
 
 from __future__ import annotations
 
+import os
 import shutil
-import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 from alert_watch import Prometheus, Webhook
 from harness import Deploy, Deployment
-from prometheus_client import start_http_server
+from planted_usage import ACTIVE_H, HOUR, hour_of_usage, weeks_of_usage
 from worker_process import WorkerProcess, wait_for
 
 from deploy.localstack.alertmanager_service import AlertmanagerService
 from deploy.localstack.prometheus_service import PrometheusService
 from deploy.localstack.stack import WATCHING_NAMES, LocalStack
-from metering.catalog_load import load_catalog
-from metering.metrics import StewardMetrics
-from metering.settings import Settings
-from sinks.clickhouse import connect_clickhouse
-from sinks.conservation.job import conservation_job
-from sinks.metrics_target import MetricsTarget
+from loadtest.meterline import Meterline
+from loadtest.topics import create_events_topic
 
 #: 30 s between evaluations become 2.
 _SQUEEZE = 15
@@ -34,22 +32,23 @@ _NORMAL_EVALUATIONS = 8
 _EVALUATIONS_MAX = 2
 
 
+#: What a steward does often here.
+_STEWARD = {
+    "METERLINE_HTTP_PORT": "0",
+    "METERLINE_STEWARD_CHECKS_EVERY": "PT1S",
+    "METERLINE_ALERT_EVERY": "PT1S",
+}
+_SPIKING, _SILENT = ("spiking-inc", "workflow_runs"), ("silent-inc", "agent_minutes")
+
+
 class Watched(NamedTuple):
-    """A deployment with a worker and a steward's metrics, and who hears of it."""
+    """A deployment with a worker and a steward, and who hears of them."""
 
     deployment: Deployment
     worker: WorkerProcess
-    steward: StewardMetrics
-    settings: Settings
+    mark: datetime
     prometheus: Prometheus
     webhook: Webhook
-
-    def check_totals(self) -> None:
-        """One run of the steward's job."""
-        client = connect_clickhouse(self.settings)
-        catalog = load_catalog(self.settings.catalog)
-        conservation_job(client, catalog, metrics=self.steward, clock_s=time.time)()
-        client.close()
 
 
 @pytest.fixture
@@ -61,27 +60,44 @@ def watched(
     monkeypatch.setattr(AlertmanagerService, "squeeze", _SQUEEZE)
     monkeypatch.setattr(AlertmanagerService, "webhook", webhook.url)
     deployment = deploy(events=4_000, partitions=2, customers=50)
+    subscriptions = deployment.catalog / "subscriptions.csv"
+    header, _, _ = subscriptions.read_text().partition("\n")
+    subscriptions.write_text(f"{header}\n")  # their allowances are small: most would be used up
     service = fault_stack.service("prometheus")
     assert isinstance(service, PrometheusService)
-    deployment._environment["METERLINE_METRICS_TARGETS"] = str(service.targets)
-    settings = deployment.settings.model_copy(update={"metrics_targets": service.targets})
+    environment = deployment._environment
+    environment["METERLINE_METRICS_TARGETS"] = str(service.targets)
+    kafka = environment["KAFKA_BOOTSTRAP_SERVERS"]
+    create_events_topic(kafka, f"{deployment.namespace}.usage.alerts", 1)
     worker = deployment.start_worker()
     worker.wait_ready()
     deployment.produce(0.5)
     deployment.wait_drained()
-    steward = StewardMetrics()
-    server, thread = start_http_server(0, "127.0.0.1", registry=steward.registry)
-    target = MetricsTarget(settings, job="meterline-steward", port=server.server_port)
+    ((complete_to,),) = deployment.query("SELECT complete_to FROM complete_to")
+    mark = complete_to.replace(minute=0, second=0, microsecond=0, tzinfo=UTC)
+    _send(deployment, *weeks_of_usage(*_SPIKING, mark=mark, last_hours=1))
+    log = deployment.folder / "steward.log"
+    meterline = Meterline(deployment.folder, {**os.environ, **environment, **_STEWARD})
+    steward = meterline.start("steward", log=log)
+    wait_for(f"a check of alerts; see {log}", lambda: _has_checked(deployment))
     fault_stack.up(WATCHING_NAMES)
-    yield Watched(deployment, worker, steward, settings, Prometheus(service.own_address()), webhook)
+    yield Watched(deployment, worker, mark, Prometheus(service.own_address()), webhook)
+    steward.terminate()
+    steward.wait()
     for name in WATCHING_NAMES:
         fault_stack.service(name).stop()
         shutil.rmtree(fault_stack.service(name).folder)
-    target.withdraw()
-    server.shutdown()
-    server.server_close()
-    thread.join()
     webhook.close()
+
+
+def _send(deployment: Deployment, *messages: bytes) -> None:
+    """Produce usage, and wait until it is counted."""
+    deployment.send([(0, message) for message in messages])
+    deployment.wait_drained()
+
+
+def _has_checked(deployment: Deployment) -> bool:
+    return bool(deployment.query("SELECT 1 FROM alert_progress WHERE step = 'deltas'"))
 
 
 def test_each_trouble_is_told_soon_to_whom_it_concerns_and_ends(watched: Watched) -> None:
@@ -100,7 +116,6 @@ def test_each_trouble_is_told_soon_to_whom_it_concerns_and_ends(watched: Watched
 
 
 def _a_normal_time_is_silent(watched: Watched) -> None:
-    watched.check_totals()
     watched.deployment.produce(0.8, over_s=10)
 
     def is_evaluated() -> bool:
@@ -114,20 +129,37 @@ def _a_normal_time_is_silent(watched: Watched) -> None:
 
 
 def _spikes_and_silence(watched: Watched) -> None:
+    """Usage that came late made a spike, and a customer known by its weeks of history is silent."""
     before = _last(watched)
-    watched.steward.anomaly.replace(
-        {("spike", "org_1", "api_requests"): 4, ("silence", "org_2", "api_requests"): 0}
+    last_hours = [watched.mark - age * HOUR for age in range(1, ACTIVE_H + 1)]
+    _send(
+        watched.deployment,
+        *(hour_of_usage(*_SPIKING, hour, events=100, note="-more") for hour in last_hours),
+        *weeks_of_usage(*_SILENT, mark=watched.mark, last_hours=0),
     )
     spike = watched.webhook.wait("MeterlineUsageSpike", "firing", receiver="usage")
-    assert spike.summary == "org_1 uses 4 times the api_requests that was expected"
+    assert spike.labels["customer"] == _SPIKING[0]
+    assert "times the workflow_runs that was expected" in spike.summary
     silent = watched.webhook.wait("MeterlineCustomerSilent", "firing", receiver="usage")
-    assert silent.labels["customer"] == "org_2"
-    for name in ("MeterlineUsageSpike", "MeterlineCustomerSilent"):
-        seen = _first(watched, "meterline_usage_anomaly_ratio", since=before)
+    assert silent.labels["customer"] == _SILENT[0]
+    for name, kind in (("MeterlineUsageSpike", "spike"), ("MeterlineCustomerSilent", "silence")):
+        series = f'meterline_usage_anomaly_ratio{{kind="{kind}"}}'
+        seen = _first(watched, series, since=before)
         assert watched.prometheus.evaluations_until_firing(name, since=seen) <= _EVALUATIONS_MAX
-    watched.steward.anomaly.replace({})
-    watched.webhook.wait("MeterlineUsageSpike", "resolved", receiver="usage")
+    _send(watched.deployment, *(hour_of_usage(*_SILENT, hour) for hour in last_hours))
     watched.webhook.wait("MeterlineCustomerSilent", "resolved", receiver="usage")
+    _mute(watched.deployment.catalog / "meters.yaml", meter=_SPIKING[1])
+    watched.webhook.wait("MeterlineUsageSpike", "resolved", receiver="usage")
+
+
+def _mute(meters: Path, *, meter: str) -> None:
+    """Say in the catalog that the meter shall not alert, as an operator does."""
+    text = meters.read_text()
+    entry = f"{{key: {meter}, unit: run, aggregation: sum"
+    assert f"{entry}}}" in text
+    part = meters.with_suffix(".part")
+    part.write_text(text.replace(f"{entry}}}", f"{entry}, alerts: {{sensitivity: off}}}}"))
+    part.replace(meters)
 
 
 def _a_total_that_drifts(watched: Watched) -> None:
@@ -137,7 +169,6 @@ def _a_total_that_drifts(watched: Watched) -> None:
         "INSERT INTO usage_totals SELECT * REPLACE(quantity + 1 AS quantity) "
         "FROM usage_totals FINAL ORDER BY customer_id, window_start LIMIT 1"
     )
-    watched.check_totals()
     told = watched.webhook.wait("MeterlineTotalsDrift", "firing", receiver="page")
     assert told.summary == "1 total(s) are not what raw history adds up to"
     watched.webhook.wait("MeterlineTotalsDrift", "firing", receiver="finance")
@@ -146,7 +177,6 @@ def _a_total_that_drifts(watched: Watched) -> None:
     evaluations = watched.prometheus.evaluations_until_firing("MeterlineTotalsDrift", since=seen)
     assert evaluations <= _EVALUATIONS_MAX
     assert watched.deployment.verify("--repair")[0] == 0
-    watched.check_totals()
     watched.webhook.wait("MeterlineTotalsDrift", "resolved", receiver="page")
 
 

@@ -11,6 +11,7 @@ from clickhouse_connect.driver.client import Client
 from test_rating_views import JULY, JUNE, LABEL, Books, Q
 
 from alerts.check import AlertCheck
+from alerts.spend import spend_so_far
 from alerts.thresholds import crossed, positions
 from metering.alert import FindingState
 from metering.catalog import Aggregation, Catalog, Meter
@@ -91,3 +92,11 @@ def test_a_threshold_is_told_once_and_ends_with_its_period(client: Client) -> No
     assert len(ended) == len(first)
     assert set(ended) == {FindingState.RESOLVED}
     assert check(JULY + timedelta(hours=2)) == []
+
+
+def test_spend_is_what_periods_under_way_come_to_by_plan(client: Client) -> None:
+    # four base fees of 7; over: 900 cents, big: 2900
+    found = spend_so_far(client, now=JULY - timedelta(hours=1))
+    assert list(found.amounts.values()) == [Decimal(66)]
+    assert list(found.customers.values()) == [4]
+    assert spend_so_far(client, now=JULY + timedelta(hours=1)).amounts == {}

@@ -17,8 +17,10 @@ from confluent_kafka import Consumer
 from counting import answer
 
 from alerts.check import AlertCheck, Checked, Outlet
-from alerts.detection import Detection
-from metering.alert import Change, FindingKind, FindingState
+from alerts.deltas import deltas
+from alerts.detection import Detection, write
+from alerts.marks import BUILD_NEXT_MARK
+from metering.alert import Change, FindingKey, FindingKind, FindingState
 from metering.catalog import Aggregation, Catalog, Meter, MeterAlerts, Sensitivity
 from metering.catalog_alerts import Budgets
 from metering.catalog_load import load_catalog
@@ -34,6 +36,7 @@ NO_BUDGETS = Budgets({}, {})
 CATALOG = Catalog(
     {
         "requests": Meter("requests", "request", Aggregation.SUM),
+        "files": Meter("files", "file", Aggregation.SUM),
         "muted": Meter("muted", "request", Aggregation.SUM, alerts=MeterAlerts(Sensitivity.OFF)),
     }
 )
@@ -66,11 +69,8 @@ def client(settings: Settings) -> Iterator[Client]:
     found.close()
 
 
-def use(
-    client: Client, customer: str, *, of: str = "1", meter: str = "requests", until: str = "now"
-) -> None:
-    """Ten weeks of hourly totals that swing with the day: `of` is SQL over `age` (hours)."""
-    del until
+def use(client: Client, customer: str, *, of: str = "1", meter: str = "requests") -> None:
+    """Twelve weeks of hourly totals that swing with the day: `of` is SQL over `age` (hours)."""
     client.command(
         "INSERT INTO usage_totals (customer_id, meter, `group`, window_start, stream, partition,"
         " aggregation, quantity, events, period_start, part_start, first_occurred_at,"
@@ -121,12 +121,23 @@ def test_case_18_spike_drop_to_silence_and_a_previous_value_of_zero(client: Clie
     use(client, "waking", of="if(age < 6, 3, 0)")
     use(client, "once", of="if(age > 9 * 168, 1, if(age < 3, 1, 0))")
     use(client, "muted", of="if(age < 6, 3, 1)", meter="muted")
+    use(client, "gone", of="if(age < 6, 0, 1)")
+    use(client, "gone", of="if(age < 7, 0, 1)", meter="files")
+    use(client, "partly", of="if(age < 6, 0, 1)", meter="files")
+    use(client, "partly")
     complete(client)
     found = check(client)
     assert found.mark == NOW
-    assert opened(found) == {("spike", "spiking"), ("silence", "silent"), ("drop", "dropping")}
+    assert opened(found) == {
+        ("spike", "spiking"), ("silence", "silent"), ("drop", "dropping"), ("silence", "gone"),
+        ("silence", "partly"),
+    }  # fmt: skip
+    silent = {each.finding.key.customer_id for each in found.changes if not each.finding.key.meter}
+    assert silent == {"gone"}
     (silence,) = [
-        each.finding for each in found.changes if each.finding.key.kind is FindingKind.SILENCE
+        each.finding
+        for each in found.changes
+        if each.finding.key == FindingKey(FindingKind.SILENCE, "silent", "requests")
     ]
     assert silence.observed == 0
     assert silence.ratio == 0
@@ -159,12 +170,54 @@ def test_marks_built_again_are_the_same(client: Client) -> None:
     use(client, "steady")
     complete(client)
     check(client)
-    marks = "SELECT mark, pair, q, n FROM usage_marks FINAL ORDER BY ALL"
-    before = client.query(marks).result_rows
-    assert before
+
+    def kept() -> list[object]:
+        """All but the first weeks of profiles, which had nothing before them."""
+        return [
+            client.query(f"SELECT {columns} FROM {table} FINAL ORDER BY ALL").result_rows
+            for table, columns in (
+                ("usage_marks", "mark, pair, q, n"),
+                ("usage_deviations", "mark, pair, scale, q, n, usual"),
+            )
+        ]
+
+    before = kept()
+    assert all(before)
     client.command("TRUNCATE TABLE alert_progress")
+    client.command("TRUNCATE TABLE usage_profiles")
+    client.command("TRUNCATE TABLE usage_noise")
     Detection(client, CATALOG).judge()
-    assert client.query(marks).result_rows == before
+    assert kept() == before
+
+
+def test_a_mark_from_those_before_is_that_from_usage_by_hour(client: Client) -> None:
+    use(client, "steady")
+    use(client, "rare", of="number % 50 = 3")
+    complete(client)
+    Detection(client, CATALOG).judge()
+    newest = (
+        "SELECT pair, q, n FROM usage_marks FINAL WHERE mark = {mark:DateTime('UTC')} ORDER BY ALL"
+    )
+    span = {"first": NOW, "last": NOW}
+    at = {"mark": NOW}
+    whole = client.query(newest, parameters=at).result_rows
+    assert len(whole) == 2
+    client.command(
+        "ALTER TABLE usage_marks DELETE WHERE mark = {mark:DateTime('UTC')}",
+        parameters=at,
+        settings={"mutations_sync": 1},
+    )
+    assert client.query(newest, parameters=at).result_rows == []
+    write(client, BUILD_NEXT_MARK, parameters=span)
+    assert client.query(newest, parameters=at).result_rows == whole
+
+
+def test_late_usage_ends_a_silence_without_waiting_for_the_next_hour(client: Client) -> None:
+    use(client, "late", of="if(age < 6, 0, 1)")
+    complete(client)
+    assert opened(check(client)) == {("silence", "late")}
+    use(client, "late", of="age < 6")
+    assert [each.state for each in check(client).changes] == [FindingState.RESOLVED]
 
 
 def test_an_outlet_that_is_away_gets_everything_later_and_a_crash_repeats_the_same_id(
@@ -232,3 +285,39 @@ def test_findings_reach_the_topic_and_a_signed_webhook_and_the_command(
     assert headers["Meterline-Id"] == document["id"]
     (listed,) = answer(settings, "alerts", "list", "--customer", "spiking")
     assert listed == answer(settings, "alerts", "show", document["finding_id"])[0] == document
+
+
+def test_a_period_is_compared_with_the_same_stretch_of_the_last_once(client: Client) -> None:
+    """Case 18: five days of a period against five days of the one before, not against all of it."""
+    started = NOW - timedelta(days=5, hours=3)
+    ages = 5 * 24 + 3
+    use(client, "grown", of=f"if(age < {ages}, 2.5, 1)")
+    use(client, "shrunk", of=f"if(age < {ages}, 0.3, 1)")
+    use(client, "steady")
+    use(client, "without")
+    before = started - timedelta(days=30)
+    client.insert(
+        "billing_periods",
+        [
+            [customer, begins, begins + timedelta(days=30), NOW]
+            for customer in ("grown", "shrunk", "steady")
+            for begins in (before, started)
+        ],
+        column_names=["customer_id", "period_start", "period_end", "updated_at"],
+        settings=INSERT_SETTINGS,
+    )
+    complete(client)
+    found = check(client)
+    told = {
+        each.finding.key.customer_id: each.finding
+        for each in found.changes
+        if each.finding.key.kind is FindingKind.DELTA
+    }
+    assert {name: each.key.threshold for name, each in told.items()} == {
+        "grown": "up", "shrunk": "down",
+    }  # fmt: skip
+    assert told["grown"].window_hours == 5 * 24
+    assert round(told["grown"].ratio or 0, 1) == 2.5
+    assert FindingKind.DELTA in {each.key.kind for each in found.anomalies}
+    assert check(client).changes == ()
+    assert deltas(client, CATALOG, mark=NOW - timedelta(days=4), limit=10) == []

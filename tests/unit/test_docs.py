@@ -28,8 +28,7 @@ PACKAGES = (
 
 #: Declared and read, or set, by nothing yet. May only get fewer; the pages say so of each.
 SETTINGS_NOT_READ: set[str] = set()
-#: The detector replaces these as a whole, under the names of its own gauges.
-METRICS_NOT_SET: set[str] = {"anomaly", "threshold"}
+METRICS_NOT_SET: set[str] = set()
 #: Who serves which metrics.
 SERVED: dict[str, type[WorkerMetrics | StewardMetrics | ArchiveMetrics]] = {
     "worker": WorkerMetrics, "steward": StewardMetrics, "archive": ArchiveMetrics,

@@ -7,11 +7,10 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pyarrow as pa
 from clickhouse_connect.driver.client import Client
-from synthetic_year import HOURS, SyntheticYear
+from synthetic_year import HOURS, WEEK, SyntheticYear
 
-from alerts.judgement import STRAY_WEEKS, STRAYS
-from alerts.marks import BUILD_MARKS, MARKS_MAX, PAIR
-from alerts.references import BUILD_REFERENCES
+from alerts.detection import judge_marks
+from alerts.marks import PAIR
 from sinks.clickhouse import INSERT_SETTINGS, insert_arrow
 
 #: A Monday, as hour 0 of the year.
@@ -24,9 +23,9 @@ def moment(hour: int) -> datetime:
 
 
 def load(client: Client, year: SyntheticYear) -> None:
-    """Insert hours and names."""
+    """Insert hours and names: the pairs of a year are customers `<seed>-<pair>`."""
     seconds = int(START.timestamp()) + year.hour.astype(np.int64) * 3600
-    names = pa.array([f"c{pair}" for pair in range(len(year.shapes))])
+    names = pa.array([f"{year.seed}-{pair}" for pair in range(len(year.shapes))])
     rows = pa.table(
         {
             "window_start": pa.array(seconds, pa.timestamp("s", tz="UTC")),
@@ -44,6 +43,10 @@ def load(client: Client, year: SyntheticYear) -> None:
         }
     )
     insert_arrow(client, "usage_hours", rows)
+
+
+def name_pairs(client: Client) -> None:
+    """Names of all pairs that were loaded."""
     client.command(
         f"INSERT INTO usage_pairs SELECT {PAIR} AS pair, any(customer_id), any(meter), "
         "min(window_start), max(window_start) FROM usage_hours GROUP BY pair",
@@ -51,25 +54,13 @@ def load(client: Client, year: SyntheticYear) -> None:
     )
 
 
-def build_marks(client: Client) -> None:
-    """All marks of the year."""
-    for first in range(1, HOURS + 1, MARKS_MAX):
-        last = min(first + MARKS_MAX - 1, HOURS)
-        client.command(BUILD_MARKS, parameters={"first": moment(first), "last": moment(last)})
-        if last < HOURS:
-            before = {"first": moment(max(first - 1, 1)), "last": moment(last - 1)}
-            client.command(BUILD_REFERENCES, parameters=before)
+def judge(client: Client) -> None:
+    """Every hour of the year, a week at a time, as production judges hour by hour."""
+    for first in range(1, HOURS, WEEK):
+        judge_marks(client, moment(first), last=moment(min(first + WEEK - 1, HOURS)))
 
 
 def keep_everything(client: Client) -> None:
     """A year is longer than production keeps."""
-    for table in ("hours", "marks", "references", "strays", "stray_weeks"):
+    for table in ("hours", "marks", "profiles", "noise", "deviations"):
         client.command(f"ALTER TABLE usage_{table} REMOVE TTL")
-
-
-def judge(client: Client) -> None:
-    """Every hour of the year, a week at a time, as production judges hour by hour."""
-    for first in range(4 * 168 + 1, HOURS + 1, 168):
-        span = {"first": moment(first), "last": moment(min(first + 167, HOURS))}
-        for statement in (STRAYS, STRAY_WEEKS):
-            client.command(statement, parameters=span)

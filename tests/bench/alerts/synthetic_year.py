@@ -1,9 +1,8 @@
 """A year of usage by hour for many (customer, meter) pairs, with what was planted and where.
 
-Every pair draws its shape, size, growth and noise, then its episodes, from one seed. An episode
-touches at least `TOUCHED_EVENTS_MIN` events that were expected, and as many as three ordinary hours
-of use hold: a day of silence of a customer who comes once a week is no silence, nor is one that
-closes an hour early. Where that takes more than two weeks, nothing is planted.
+Every pair draws its shape, size, growth and noise, then its episodes, from one seed. Episodes begin
+in an hour with usage, and are of every size: also those that nobody can tell from chance. Each says
+how many events were expected while it lasted; whoever judges decides what is too few.
 """
 
 from __future__ import annotations
@@ -16,10 +15,9 @@ from numpy.typing import NDArray
 
 HOURS = 52 * 168
 WEEK = 168
-TOUCHED_EVENTS_MIN = 60
 #: Before it a pair has too little history to be compared with.
 WARM_UP_H = 9 * WEEK
-_SETTLE_H = 8 * WEEK
+_SETTLE_H = 3 * WEEK
 
 Hourly = NDArray[np.float64]
 
@@ -32,7 +30,9 @@ EPISODES = (
     ("spike", 2.0, 10), ("spike", 3.0, 22), ("spike", 5.0, 8), ("spike", 10.0, 8),
     ("drop", 0.5, 8), ("drop", 0.2, 10), ("silence", 0.0, 22), ("shift", 3.0, 6), ("shift", 0.3, 6),
 )  # fmt: skip
-DURATIONS_H = (4, 8, 24, 48, 96)
+#: How many of the runs of a nightly or weekly job begin an hour late.
+_LATE_RUNS = 0.04
+DURATIONS_H = (2, 4, 8, 24, 48, 96)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,12 @@ class Episode:
     factor: float
     start: int
     end: int
+    expected_events: float
+
+    @property
+    def lasts_h(self) -> int:
+        """Its length."""
+        return self.end - self.start
 
     @property
     def is_up(self) -> bool:
@@ -55,6 +61,7 @@ class Episode:
 class SyntheticYear:
     """Rows of all pairs with usage, by pair and hour, and the truth about them."""
 
+    seed: int
     pair: NDArray[np.int32]
     hour: NDArray[np.int32]
     events: NDArray[np.int64]
@@ -116,8 +123,10 @@ def _expected(shape: str, *, busiest: float, begins: int, random: np.random.Gene
     hours = np.arange(HOURS)
     rhythm = _rhythm(shape, random)[hours % WEEK]
     if shape in ("nightly", "weekly"):  # a run starts an hour later now and then
-        days = np.repeat(random.random(HOURS // 24 + 1) < 0.04, 24)[:HOURS]
-        rhythm = np.where(days, np.roll(rhythm, 1), rhythm)
+        runs = np.cumsum((rhythm > 0) & (np.roll(rhythm, 1) == 0))
+        is_late = random.random(runs[-1] + 1) < _LATE_RUNS
+        moved = np.where(is_late[runs], rhythm, 0)
+        rhythm = np.maximum(rhythm - moved, np.roll(moved, 1))
     growth = np.exp(np.log(random.uniform(0.7, 2.5)) * hours / HOURS)
     ramp = np.clip((hours - begins + 24) / (3 * WEEK), 0, 1) if begins else 1.0
     found = busiest * rhythm * growth * ramp * _noise(random)
@@ -129,26 +138,23 @@ def _expected(shape: str, *, busiest: float, begins: int, random: np.random.Gene
 def _plant(
     pair: int, expected: Hourly, *, begins: int, random: np.random.Generator
 ) -> tuple[Hourly, list[Episode]]:
-    """`expected` with episodes, far enough from each other that one does not explain another."""
+    """`expected` with episodes, three weeks or more from each other."""
     planted: list[Episode] = []
     factors = np.ones(HOURS)
     weights = np.array([each[2] for each in EPISODES], np.float64)
     total = np.concatenate([[0], np.cumsum(expected)])
-    ordinary = float(np.median(expected[expected > 0])) if (expected > 0).any() else 0.0
-    hours = 1 if (expected > 0).mean() < 0.1 else 3
-    touched = max(TOUCHED_EVENTS_MIN, hours * ordinary)
-    at = max(begins, 0) + WARM_UP_H + int(random.integers(0, 8 * WEEK))
+    busy = np.flatnonzero(expected > expected.max() / 10)
+    at = begins + WARM_UP_H + int(random.integers(0, 8 * WEEK))
     while at < HOURS - 3 * WEEK:
-        kind, factor, _ = EPISODES[random.choice(len(EPISODES), p=weights / weights.sum())]
-        end = at + int(random.choice(DURATIONS_H))
-        while end < HOURS and total[min(end, HOURS)] - total[at] < touched:
-            end += 1
-        if kind == "shift":
-            end = HOURS
-        if end - at > 2 * WEEK and kind != "shift":
+        later = busy[np.searchsorted(busy, at) :]
+        if not len(later) or later[0] >= HOURS - 3 * WEEK:
             break
+        at = int(later[0])
+        kind, factor, _ = EPISODES[random.choice(len(EPISODES), p=weights / weights.sum())]
+        end = HOURS if kind == "shift" else at + int(random.choice(DURATIONS_H))
+        seen = min(end, at + WEEK)
         factors[at:end] *= factor
-        planted.append(Episode(pair, kind, factor, at, end))
+        planted.append(Episode(pair, kind, factor, at, end, float(total[seen] - total[at])))
         if kind == "shift":
             break
         at = end + _SETTLE_H + int(random.integers(0, 6 * WEEK))
@@ -189,4 +195,6 @@ def synthetic_year(seed: int, *, pairs: int) -> SyntheticYear:
         starts.append(begins)
         episodes += planted
     joined = {name: np.concatenate(values) for name, values in columns.items()}
-    return SyntheticYear(**joined, shapes=shapes, sizes=sizes, begins=starts, episodes=episodes)
+    return SyntheticYear(
+        seed, **joined, shapes=shapes, sizes=sizes, begins=starts, episodes=episodes
+    )

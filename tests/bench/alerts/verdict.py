@@ -3,30 +3,49 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from baselines import Fired
 from synthetic_year import HOURS, WARM_UP_H, WEEK, Episode, SyntheticYear
 
+#: Expected events below which an episode is not counted: three times as many, or none, may come by
+#: chance too often. Clumps of three make 20 independent ones of them, and a Poisson process that
+#: expects 20 shows none once in 10**9 windows and 45 once in 10**6; a year has 10**5 of a pair.
+EVENTS_MIN = 60
+
 #: How long after an episode's end it may still be told of.
 GRACE_H = 24
 #: What is told within this time after an episode is of the same incident: neither right nor wrong.
-_AFTERMATH_H = WEEK + GRACE_H
+_AFTERMATH_H = 72
 #: A level shift is news for so long; then it is the new usual.
 _SHIFT_H = 2 * WEEK
 #: Alerts with less than this between them are one that stayed open.
 _MERGE_H = 24
+#: How long a shift is looked back at: then what is told is of something else.
+_AFTER_SHIFT_H = 3 * WEEK
+DAY_H = 24
+
+
+def is_asked(episode: Episode) -> bool:
+    """Whether the requirement is about it: 3x spikes and full silence, not too small to tell."""
+    return episode.expected_events >= EVENTS_MIN and (
+        (episode.kind, episode.factor) == ("spike", 3.0) or episode.kind == "silence"
+    )
 
 
 @dataclass
 class Verdict:
-    """Found or not by (kind, factor) and by (kind, size); false alerts are openings."""
+    """Every episode with whether it was found; false alerts are openings."""
 
-    by_kind: dict[tuple[str, float], list[bool]] = field(default_factory=lambda: defaultdict(list))
-    by_size: dict[tuple[str, str], list[bool]] = field(default_factory=lambda: defaultdict(list))
+    episodes: list[tuple[Episode, str, bool]] = field(default_factory=list)
     false: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     delays_h: list[int] = field(default_factory=list)
     days: float = 0
+
+    def share(self, of: Callable[[Episode], bool]) -> list[bool]:
+        """Whether each of these episodes was found."""
+        return [found for each, _, found in self.episodes if of(each)]
 
     @property
     def false_alerts(self) -> int:
@@ -40,8 +59,8 @@ class Verdict:
 
     @property
     def required(self) -> list[bool]:
-        """Of what the requirement names: 3x spikes and full silence."""
-        return self.by_kind[("spike", 3.0)] + self.by_kind[("silence", 0.0)]
+        """Of what the requirement names, over whole days."""
+        return self.share(lambda each: is_asked(each) and each.lasts_h >= DAY_H)
 
     @property
     def recall(self) -> float:
@@ -51,7 +70,7 @@ class Verdict:
     @property
     def precision(self) -> float:
         """Episodes of any kind that were found, by these and false alerts."""
-        found = sum(sum(each) for each in self.by_kind.values())
+        found = sum(found for _, _, found in self.episodes)
         return found / max(found + self.false_alerts, 1)
 
     def add(self, year: SyntheticYear, pair: int, fired: Fired) -> None:
@@ -71,8 +90,7 @@ class Verdict:
                     self.false[f"{year.shapes[pair]} {year.sizes[pair]}"] += 1
                 opened = hour
         for at, each in enumerate(episodes):
-            self.by_kind[each.kind, each.factor].append(at in seen)
-            self.by_size[each.kind, year.sizes[pair]].append(at in seen)
+            self.episodes.append((each, f"{year.shapes[pair]} {year.sizes[pair]}", at in seen))
         self.delays_h += seen.values()
 
 
@@ -82,7 +100,7 @@ def _end(episode: Episode) -> int:
 
 def _episode(episodes: list[Episode], hour: int) -> int | None:
     for at, each in enumerate(episodes):
-        after = 9 * WEEK if each.kind == "shift" else _AFTERMATH_H
+        after = _AFTER_SHIFT_H if each.kind == "shift" else _AFTERMATH_H
         if each.start < hour <= _end(each) + after:
             return at
     return None
