@@ -113,7 +113,7 @@ def _run(folder: Path, lines: int) -> int:
 
 
 class _Server:
-    """Resident memory and CPU of the server that listens at CLICKHOUSE_URL, if it is on this machine."""
+    """Memory and CPU of the server that listens at CLICKHOUSE_URL, if it is on this machine."""
 
     def __init__(self) -> None:
         port = urlsplit(os.environ["CLICKHOUSE_URL"]).port
