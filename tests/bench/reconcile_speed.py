@@ -112,8 +112,8 @@ def _run(folder: Path, lines: int) -> int:
         client.command(f"DROP DATABASE {settings.database}")
 
 
-class _ServerMemory:
-    """Resident memory of the server that listens at CLICKHOUSE_URL, if it is on this machine."""
+class _Server:
+    """Memory and CPU of the server that listens at CLICKHOUSE_URL, if it is on this machine."""
 
     def __init__(self) -> None:
         port = urlsplit(os.environ["CLICKHOUSE_URL"]).port
@@ -126,6 +126,7 @@ class _ServerMemory:
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch)
         self.before_mib = self.most_mib = self._mib()
+        self._before_s = self._cpu_s()
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -135,9 +136,18 @@ class _ServerMemory:
         self._ended.set()
         self._thread.join()
 
+    @property
+    def cpu_s(self) -> float:
+        """What it has computed since this was made."""
+        return self._cpu_s() - self._before_s
+
     def _watch(self) -> None:
         while not self._ended.wait(timeout=0.05):
             self.most_mib = max(self.most_mib, self._mib())
+
+    def _cpu_s(self) -> float:
+        times = self._process.cpu_times() if self._process else None
+        return times.user + times.system if times else 0.0
 
     def _mib(self) -> int:
         return self._process.memory_info().rss >> 20 if self._process else 0
@@ -149,7 +159,7 @@ def _measured(export: Path, lines: int) -> int:
         str(export), "--html", str(export.with_suffix(".html")), "--json",
     ]  # fmt: skip
     load = os.getloadavg()[0]
-    with tempfile.TemporaryFile() as out, _ServerMemory() as server:
+    with tempfile.TemporaryFile() as out, _Server() as server:
         began = time.monotonic()
         process = subprocess.Popen(command, stdout=out)
         _, status, used = os.wait4(process.pid, 0)
@@ -165,6 +175,7 @@ def _measured(export: Path, lines: int) -> int:
         f"date={datetime.now(UTC):%Y-%m-%d} cores={os.cpu_count()} load_before={load:.1f} "
         f"lines={lines} seconds={seconds:.1f} cpu_s={used.ru_utime + used.ru_stime:.1f} "
         f"peak_mib={used.ru_maxrss // 1024} server_mib={server.before_mib}..{server.most_mib} "
+        f"server_cpu_s={server.cpu_s:.1f} "
         f"findings={len(document['findings'])} of {planted} right={is_right}\n"
     )
     return 0 if is_right else 1

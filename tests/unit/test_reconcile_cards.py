@@ -70,3 +70,10 @@ def test_causes_add_up_to_the_difference_whatever_it_is(
     assert len({part.variance for part in parts}) == len(parts)
     if expected == got:
         assert parts == []
+
+
+def test_a_quantity_at_the_end_of_a_tier_belongs_to_it() -> None:
+    """Tiers with a fee of their own are not continuous: the border itself is the earlier one's."""
+    tiers = (Tier(0, 5 * C, 0, 0, 0), Tier(100 * Q, 9 * C, 0, 0, 0))
+    card = Card(1, "growth", 1, "api", "{}", "USD", 0, 0, 0, 0, None, 0, tiers)
+    assert [card.charge(each) for each in (Q, 100 * Q, 100 * Q + 1)] == [5 * C, 5 * C, 9 * C]
