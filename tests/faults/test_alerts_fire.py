@@ -100,6 +100,7 @@ def _has_checked(deployment: Deployment) -> bool:
     return bool(deployment.query("SELECT 1 FROM alert_progress WHERE step = 'deltas'"))
 
 
+@pytest.mark.timeout(1500)  # ten minutes where others use the machine's two cores too
 def test_each_trouble_is_told_soon_to_whom_it_concerns_and_ends(watched: Watched) -> None:
     _a_normal_time_is_silent(watched)
     _spikes_and_silence(watched)
