@@ -16,8 +16,8 @@ _FACTORS: dict[Sensitivity, tuple[str, str, str]] = {
 #: Weeks in the profile before which nobody is told of a pair; with the week that its first windows
 #: take, eight of history.
 WEEKS_MIN = 7
-#: Deviations that any breach takes, and by how much it passes the pair's noise, by window (`SCALES`):
-#: those of a few hours pass it more often.
+#: Deviations that any breach takes, and by how much it passes the pair's noise, by window
+#: (`SCALES`): those of a few hours pass it more often.
 DEVIATIONS_MIN = {"up": [3, 3, 4, 3.5, 3.5, 3.5], "down": [5.5] * len(SCALES)}
 NOISE_FACTOR = {"up": [2.2, 2.2, 1.8, 1.2, 1.2, 1.2], "down": [2, 2, 2, 1.5, 1.5, 1.5]}
 #: Events more or fewer than usual that any breach takes: with less, chance explains too much.
@@ -28,7 +28,7 @@ MARKS_IN_A_ROW = 2
 _HOLD = "0.6"
 #: A window that usually holds less than this part of what the hours of its day do is empty: usage
 #: in it is a spike only where the day strays by so many deviations too, else it came elsewhen. One
-#: that is empty beside the week has to hold such a part of a usual week: rhythms are not all weekly.
+#: that is empty beside the week has to hold such a part of a usual week: rhythms differ.
 _EMPTY_SHARE, _EMPTY_DAY, _EMPTY_WEEK = "0.2", "2", "0.6"
 #: Deviations up to which nothing holds, before names are looked up: fewer of them are needed then.
 _LEAST_HELD = float(_HOLD) * min(min(each) for each in DEVIATIONS_MIN.values())

@@ -39,6 +39,8 @@ _HOUR = timedelta(hours=1)
 HISTORY = timedelta(weeks=9)
 #: How long a row may be on its way into the table after it said when it was written.
 _OVERLAP = timedelta(minutes=2)
+#: The same where marks are built again for it, which costs: what takes longer changes no mark.
+_LATE_OVERLAP = timedelta(seconds=15)
 #: Breaches of one check; more are one incident, not news of customers.
 BREACHES_MAX = 10_000
 #: When a profile is built: what is late has come then, and it is needed after a week.
@@ -77,14 +79,15 @@ class Detection:
         copied = {"since": since, "oldest": oldest}
         write(self._client, COPY_HOURS, parameters=copied)
         write(self._client, NAME_PAIRS, parameters=copied)
-        marked = min(done.get("marks", NEVER), mark)
+        marked = min(done.get("judged", NEVER), mark)
         if marked > oldest:
-            self._late(copied, marked)
+            late_since = max(done.get("hours", NEVER) - _LATE_OVERLAP, NEVER)
+            self._late({**copied, "since": late_since}, marked)
         begin = max(marked + _HOUR, oldest)
         for first, last in _spans(begin, mark, count=self._judged_at_once()):
             judge_marks(self._client, first, last=last)
         note(self._client, "hours", done_to=asked)
-        note(self._client, "marks", done_to=mark)
+        note(self._client, "judged", done_to=mark)
         breaches = self.breaches(mark, last=mark)
         has_more = len(breaches) >= BREACHES_MAX
         breaches += silent_customers(self._client, breaches, mark=mark)

@@ -118,7 +118,7 @@ def _rendered(text: str, settings: Settings) -> str:
     text = text.replace("{database}", settings.database)
     if settings.cluster:
         text = re.sub(
-            r"(CREATE (?:TABLE|VIEW) IF NOT EXISTS \S+)",
+            r"(CREATE (?:TABLE|VIEW) IF NOT EXISTS \S+|DROP TABLE IF EXISTS [^\s;]+)",
             rf"\1 ON CLUSTER '{settings.cluster}'", text,
         )  # fmt: skip
     return text

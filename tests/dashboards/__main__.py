@@ -24,7 +24,7 @@ from deploy.localstack.stack import LocalStack  # noqa: E402
 _IMAGES = _REPOSITORY / "docs" / "images"
 _LIVE_S, _AWAY_AT_S, _AWAY_S = 180, 90, 10
 _EVENTS_PER_S = 8
-_CLOSED = ("Invoices", "Adjustments and runs")
+_CLOSED = ("Invoices", "Adjustments and runs", "Reconciliation")
 #: Panels that the picture leaves out, to stay on a page.
 _LEFT_OUT = {
     "pipeline": {"Partitions by worker", "Restarts by error"},

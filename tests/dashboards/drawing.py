@@ -210,7 +210,7 @@ def _bars(card: Axes, inches: tuple[float, float], shown: tuple[Panel, Answer]) 
     ]
     colors = _colors(panel, names)
     labels = [str(row[0]) for row in rows]
-    is_long = max(map(len, labels)) * len(labels) > inches[0] * 11
+    is_long = max(map(len, labels), default=0) * len(labels) > inches[0] * 11
     axes = _inner(card, inches, (0.62, 0.62 if is_long else 0.5, 0.15, 0.36))
     base = [0.0] * len(rows)
     for name in names:

@@ -1,15 +1,18 @@
 INSERT INTO alert_findings
 SELECT kind, customer_id, 'api_requests', '', '', toStartOfHour(now()) - INTERVAL at HOUR, state,
-    concat('finding-', toString(at)), 1, '412', '96', 4.3, 'request', now64(3), sentence,
+    concat('finding-', toString(at)), hours, observed, '96', ratio, 'request', now64(3), sentence,
     now64(3) - INTERVAL at * 60 - if(state = 'resolved', 30, 0) MINUTE
 FROM
 (
-    SELECT 'spike' AS kind, 'helio-ai' AS customer_id, 1 AS at, ['opened'] AS states,
-        '4.3 times as much as usual' AS sentence
+    SELECT 'spike' AS kind, 'helio-ai' AS customer_id, 1 AS at, ['opened'] AS states, 1 AS hours,
+        '412' AS observed, 4.2917 AS ratio,
+        'helio-ai api_requests spikes: 412 request, expected 96 in 1 h' AS sentence
     UNION ALL
-    SELECT 'silence', 'umbra-labs', 26, ['opened'], 'nothing for 4 hours'
+    SELECT 'silence', 'umbra-labs', 26, ['opened'], 3, '0', 0,
+        'umbra-labs api_requests is silent: 0 request, expected 96 in 3 h'
     UNION ALL
-    SELECT 'drop', 'acme-robotics', 50, ['opened', 'resolved'], 'a third of the usual'
+    SELECT 'drop', 'acme-robotics', 50, ['opened', 'resolved'], 8, '31', 0.3229,
+        'acme-robotics api_requests drops: 31 request, expected 96 in 8 h'
 )
 ARRAY JOIN states AS state;
 INSERT INTO reconciliation_runs (run_id, period, started_at, finished_at, actor, exit_code,

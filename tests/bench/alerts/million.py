@@ -84,7 +84,7 @@ def make_weeks(client: Client, mark: datetime, *, pairs: int) -> None:
         f" {_at(mark - timedelta(days=1))}, pair, arrayResize([toFloat32(1.8)], 6, 1.8),"
         f" arrayResize([toFloat32(1.8)], 6, 1.8) FROM ({named} {source})"
     )
-    client.insert("alert_progress", [["marks", mark]], column_names=["step", "done_to"])
+    client.insert("alert_progress", [["judged", mark]], column_names=["step", "done_to"])
     client.insert(
         "streams", [["usage.events:1", "live", "usage.events", "1", mark]], column_names="*"
     )
