@@ -17,6 +17,7 @@ from loadtest.meterline import CommandFailed
 from loadtest.servers import given_addresses
 
 _SEED = 20_262
+_SHOWN_MAX = 10
 
 Cells = Annotated[
     list[str] | None,
@@ -85,8 +86,10 @@ def _run(console: Console, matrix: Matrix, *, cells: list[Cell], kills: int) -> 
             f"{result.name:<24} seed {result.seed}  {result.events:>9,} events"
             f"  {result.seconds:5.0f} s  {result.verdict}",
         )
-        for problem in result.problems:
+        for problem in result.problems[:_SHOWN_MAX]:
             _say(console, f"    {problem}")
+        if len(result.problems) > _SHOWN_MAX:
+            _say(console, f"    ... {len(result.problems)} in all")
     return results
 
 
