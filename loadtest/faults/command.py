@@ -1,6 +1,7 @@
 """`python -m loadtest faults`: the matrix of faults under load, each cell checked to the cent."""
 
 import shlex
+import signal
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -55,6 +56,7 @@ def faults(
     _say(console, f"seed {seed}; logs in {folder}")
     if given := given_addresses():
         _say(console, f"{', '.join(given)} stay as they are: only servers of our own are hurt")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started is stopped
     servers = HurtServers(folder / "stack")
     try:
         servers.up()
