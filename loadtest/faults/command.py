@@ -1,6 +1,7 @@
 """`python -m loadtest faults`: the matrix of faults under load, each cell checked to the cent."""
 
 import shlex
+import signal
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +18,7 @@ from loadtest.meterline import CommandFailed
 from loadtest.servers import given_addresses
 
 _SEED = 20_262
+_SHOWN_MAX = 10
 
 Cells = Annotated[
     list[str] | None,
@@ -54,6 +56,7 @@ def faults(
     _say(console, f"seed {seed}; logs in {folder}")
     if given := given_addresses():
         _say(console, f"{', '.join(given)} stay as they are: only servers of our own are hurt")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started is stopped
     servers = HurtServers(folder / "stack")
     try:
         servers.up()
@@ -85,8 +88,10 @@ def _run(console: Console, matrix: Matrix, *, cells: list[Cell], kills: int) -> 
             f"{result.name:<24} seed {result.seed}  {result.events:>9,} events"
             f"  {result.seconds:5.0f} s  {result.verdict}",
         )
-        for problem in result.problems:
+        for problem in result.problems[:_SHOWN_MAX]:
             _say(console, f"    {problem}")
+        if len(result.problems) > _SHOWN_MAX:
+            _say(console, f"    ... {len(result.problems)} in all")
     return results
 
 

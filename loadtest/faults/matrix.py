@@ -1,8 +1,9 @@
 """Runs cells one after the other, and kills workers at random; what came of each, as a table."""
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -56,39 +57,39 @@ class Matrix:
     def run(self, cells: Iterable[Cell]) -> Iterator[Result]:
         """One result a cell; one that fails does not keep the others from running."""
         for cell in cells:
-            self.servers.up()
-            began = time.monotonic()
-            world = World(
-                self.servers, self.folder / cell.name.replace(":", "-"), seed=self.seed, rate=_RATE
-            )
-            try:
-                problems = _run_cell(world, cell, random=Random(f"{self.seed}:{cell.name}"))
-            except (CommandFailed, NotDelivered, KafkaException, ClickHouseError, OSError) as error:
-                problems = [f"{type(error).__name__}: {error}"]
-            finally:
-                world.close()
-            seconds = time.monotonic() - began
+            random = Random(f"{self.seed}:{cell.name}")
             kills = int(cell.fault in {"kill", "wiped"})
-            yield Result(cell.name, self.seed, world.produced, kills, seconds, problems)
+            yield self._checked(
+                cell.name, self.seed, kills=kills, work=partial(_run_cell, cell=cell, random=random)
+            )
 
     def kill(self, kills: int) -> Iterator[Result]:
         """So many workers killed with SIGKILL, in rounds of 25 that are each checked."""
-        self.servers.up()
         for number, first in enumerate(range(0, kills, _KILLS_PER_WORLD), start=1):
             count, seed = min(_KILLS_PER_WORLD, kills - first), self.seed + number
-            began = time.monotonic()
-            world = World(self.servers, self.folder / f"kills-{number}", seed=seed, rate=_RATE)
-            try:
-                problems = _run_kills(world, count, random=Random(seed))
-            except (CommandFailed, NotDelivered, KafkaException, ClickHouseError, OSError) as error:
-                problems = [f"{type(error).__name__}: {error}"]
-            finally:
+            work = partial(_run_kills, kills=count, random=Random(seed))
+            yield self._checked(f"kills {number}", seed, kills=count, work=work)
+
+    def _checked(
+        self, name: str, seed: int, *, kills: int, work: Callable[[World], list[str]]
+    ) -> Result:
+        """What `work` finds in a world of its own; what it raises is a problem."""
+        began, world = time.monotonic(), None
+        folder = self.folder / name.replace(":", "-").replace(" ", "-")
+        try:
+            self.servers.up()
+            world = World(self.servers, folder, seed=seed, rate=_RATE)
+            problems = work(world)
+        except (CommandFailed, NotDelivered, KafkaException, ClickHouseError, OSError) as error:
+            problems = [f"{type(error).__name__}: {error}"]
+        finally:
+            if world is not None:
                 world.close()
-            seconds = time.monotonic() - began
-            yield Result(f"kills {number}", seed, world.produced, count, seconds, problems)
+        events = 0 if world is None else world.produced
+        return Result(name, seed, events, kills, time.monotonic() - began, problems)
 
 
-def _run_cell(world: World, cell: Cell, *, random: Random) -> list[str]:
+def _run_cell(world: World, *, cell: Cell, random: Random) -> list[str]:
     """Problems; the victim is frozen at its step in one of its first flushes with events."""
     is_lost = (cell.target, cell.fault) == ("kafka", "wiped")
     world.allow(_EVENTS_BEFORE)
@@ -110,7 +111,7 @@ def _run_cell(world: World, cell: Cell, *, random: Random) -> list[str]:
     return found
 
 
-def _run_kills(world: World, kills: int, *, random: Random) -> list[str]:
+def _run_kills(world: World, *, kills: int, random: Random) -> list[str]:
     world.allow(kills * _EVENTS_PER_KILL)
     with world.producing():
         alive = [world.start_worker() for _ in range(_KILL_WORKERS)]
