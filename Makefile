@@ -20,11 +20,12 @@ setup: $(VENV)/ready ## virtual environment and the servers that the local stack
 demo: setup ## stream a seeded load with faults and compare every total with the truth
 	$(PY) -m loadtest demo
 
-# Tests on real servers wait for them most of the time: one process more than there are cores.
+# Tests on real servers wait for them most of the time: one process more than there are cores. In the
+# order of folders, since the long ones come first then.
 TEST_PROCESSES ?= $(shell expr $$(nproc) + 1)
 
 test: setup check ## every test, on real servers
-	$(PY) -m pytest -n $(TEST_PROCESSES) --dist loadfile
+	$(PY) -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/ready ## style and types; tests for the import table and sizes are part of `test`
 	$(VENV)/bin/ruff check .

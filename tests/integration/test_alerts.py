@@ -168,6 +168,7 @@ def test_a_finding_is_resolved_when_usage_is_as_usual_again(client: Client) -> N
 
 def test_marks_built_again_are_the_same(client: Client) -> None:
     use(client, "steady")
+    use(client, "spiking", of="if(age < 6, 3, 1)")
     complete(client)
     check(client)
 
