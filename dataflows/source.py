@@ -6,6 +6,7 @@ the steps below can act on the clock; the last tick comes when the worker is tol
 
 from collections.abc import Callable
 from itertools import groupby
+from typing import cast
 
 from bytewax.inputs import DynamicSource, StatelessSourcePartition
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Message
@@ -73,12 +74,11 @@ class UsageReader:
     def _batches(self, messages: list[Message]) -> list[RawBatch]:
         sources = {source.partition: source for source in self._held()}
         batches: list[RawBatch] = []
-        by_partition = sorted(messages, key=_partition)
-        for partition, group in groupby(by_partition, key=_partition):
+        for partition, group in sorted(_by_partition(messages).items()):
             source = sources.get(partition)
             if source is None:
                 continue  # taken away within the poll; its next owner reads it
-            records = self._records(source, list(group))
+            records = self._records(source, group)
             size = self._events_max
             cuts = [records[at : at + size] for at in range(0, len(records), size)]
             batches.extend(self._batch(source, cut) for cut in cuts)
@@ -101,9 +101,8 @@ class UsageReader:
         return records
 
     def _batch(self, source: Source, records: list[Message]) -> RawBatch:
-        offsets = [offset or 0 for offset in map(Message.offset, records)]
-        stamps = list(map(Message.timestamp, records))
-        kind = stamps[0][0]
+        offsets = cast("list[int]", list(map(Message.offset, records)))
+        kind, _ = records[0].timestamp()
         if kind != TIMESTAMP_LOG_APPEND_TIME:
             msg = (
                 f"topic {self._topic} partition {source.partition} offset {offsets[0]}: expected a "
@@ -113,12 +112,20 @@ class UsageReader:
         first = self._reader.positions.get(source, offsets[0])
         following = offsets[-1] + 1
         self._reader.positions[source] = following
+        stamps = [stamp for _, stamp in map(Message.timestamp, records)]
         values = list(map(Message.value, records))
-        return RawBatch(source, offsets, [stamp[1] for stamp in stamps], values, first, following)
+        return RawBatch(source, offsets, stamps, values, first, following)
 
 
-def _partition(message: Message) -> int:
-    return message.partition() or 0
+def _by_partition(messages: list[Message]) -> dict[int, list[Message]]:
+    """Messages of each partition, in their order; they come in long runs of one partition."""
+    found: dict[int, list[Message]] = {}
+    at = 0
+    for partition, run in groupby(map(Message.partition, messages)):
+        end = at + len(list(run))
+        found.setdefault(partition or 0, []).extend(messages[at:end])
+        at = end
+    return found
 
 
 class UsageSource(DynamicSource[Item]):

@@ -1,8 +1,8 @@
 """Plain usage events for the bench, as fast as one process can write them, with their totals.
 
-Only sound events in the own shape, of the meters that add up; a share of them may be exact copies
-of an earlier one of the same chunk. Rows are bytes of one fixed width per meter, filled in by
-column, so that the generator is never what the bench measures.
+Sound events in the own shape only, 250 bytes on average, of the meters that add up; a share of
+them may be exact copies of an earlier one of the same chunk. Rows are bytes of one fixed width per
+meter, filled in by column, so that the generator is never what the bench measures.
 """
 
 import math
@@ -148,8 +148,8 @@ def _template(meter: str, fraction_digits: int) -> Template:
     text = (
         f'{{"id":"evt-@@@@@@@@@@@@","customer_id":"cust-######","meter":"{meter}",'
         f'"quantity":{quantity},"occurred_at":"^^^^^^^^^^^^^^^^^^^.&&&&&&Z",'
-        '"dimensions":{"region":"~~","plan":"pro","endpoint":"/v1/items"},'
-        '"source":"api-gateway","batch_id":"batch-00000001","schema_version":"1"}'
+        '"dimensions":{"region":"~~","plan":"pro","endpoint":"/orders"},'
+        '"source":"api-gateway","batch_id":"batch-00000001"}'
     )
     return Template(text, "@#$%^&~")
 
