@@ -12,6 +12,8 @@ from loadtest.peers.deviation import Deviation
 
 #: Processes whose CPU time is told apart, in the order of the columns.
 PROCESSES = ("process", "kafka", "redis", "clickhouse")
+#: The row that all are compared with.
+OURS = "meterline"
 _MISSING = "-"
 
 
@@ -65,15 +67,18 @@ class Row:
         return median(found) if found else None
 
 
-def times_faster(ours: Row, row: Row) -> float | None:
-    """Median over the rounds of how many times the speed of `row` ours is, in the same round."""
-    speeds = {run.round: run.speed for run in ours.runs}
+def times_faster(rows: Sequence[Row], row: Row) -> float | None:
+    """Median over the rounds of how many times the speed of `row` ours is, in the same round.
+
+    None where a run of one of them is missing, or ours was not chosen.
+    """
+    speeds = {run.round: run.speed for each in rows if each.name == OURS for run in each.runs}
     found = [speeds[run.round] / run.speed for run in row.runs if run.round in speeds]
     return median(found) if found else None
 
 
 def speed_table(rows: Sequence[Row]) -> list[str]:
-    """Markdown: speed, ratio to the first row of `rows`, CPU time."""
+    """Markdown: speed, ratio to ours, CPU time."""
     servers = ("Kafka", "Redis", "ClickHouse")
     heads = ("", "events read", "events/s, median", "min to max", "Meterline is",
              "CPU us/event: process", *servers, "all")  # fmt: skip
@@ -83,7 +88,7 @@ def speed_table(rows: Sequence[Row]) -> list[str]:
             lines.append(_line((row.title, *[_MISSING] * (len(heads) - 1))))
             continue
         speeds = [run.speed for run in row.runs]
-        ratio = times_faster(rows[0], row)
+        ratio = times_faster(rows, row)
         cpu = [row.cpu(process) for process in PROCESSES]
         lines.append(
             _line(
@@ -92,7 +97,7 @@ def speed_table(rows: Sequence[Row]) -> list[str]:
                     f"{row.runs[0].messages:,}",
                     f"{median(speeds):,.0f}",
                     f"{min(speeds):,.0f} to {max(speeds):,.0f}",
-                    "" if row is rows[0] else _text(ratio, " times"),
+                    "" if row.name == OURS else _text(ratio, " times"),
                     *(_text(each) for each in cpu),
                     _text(sum(each for each in cpu if each is not None)),
                 )
@@ -138,7 +143,7 @@ def document(rows: Sequence[Row]) -> list[dict[str, Any]]:
             for run in row.runs
         ]
         found.append(
-            {**asdict(row), "runs": runs, "times_faster": times_faster(rows[0], row)}
+            {**asdict(row), "runs": runs, "times_faster": times_faster(rows, row)}
         )  # fmt: skip
     return found
 

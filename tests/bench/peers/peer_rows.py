@@ -31,7 +31,7 @@ class Peer:
 
 
 _OURS = Promises(
-    "64 days in Redis, then raw history", "counted once", "exact",
+    "32 to 64 days in Redis, then raw history", "counted once", "exact",
     "no: a catalog without prices", "yes, one per identity",
 )  # fmt: skip
 _REDIS = Promises(
