@@ -156,7 +156,7 @@ def _storage(sizings: Sequence[Sizing]) -> Iterator[str]:
 
 
 def _windows(costs: Costs, given: Assumptions) -> Iterator[str]:
-    heads = ("dedup window", *(f"{_rate(rate)} events/s" for rate in RATES))
+    heads = ("dedup window: memory, masters", *(f"{_rate(rate)} events/s" for rate in RATES))
     rows = []
     for name, days in WINDOWS.items():
         at = replace(given, window_days=days)
@@ -164,7 +164,7 @@ def _windows(costs: Costs, given: Assumptions) -> Iterator[str]:
         for rate in RATES:
             found = size(costs, at, rate)
             masters = found.need("Redis masters").units
-            cells.append(f"{bytes_text(found.dedup_bytes)}, {masters:,} masters")
+            cells.append(f"{bytes_text(found.dedup_bytes)}, {masters:,}")
         rows.append((name, *cells))
     yield from _table(heads, rows)
 
