@@ -35,6 +35,15 @@ check: $(VENV)/ready ## style and types; tests for the import table and sizes ar
 bench: setup ## measure speed and memory on this machine, as ratios in one run
 	$(PY) tests/bench
 
+PEERS_REQUIREMENTS := tests/bench/peers/requirements.txt
+.venv-peers/ready: $(PEERS_REQUIREMENTS)
+	python3 -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet --require-hashes -r $(PEERS_REQUIREMENTS)
+	touch $@
+
+bench-peers: setup .venv-peers/ready ## other ways to count the same events, beside Meterline
+	PYTHONPATH=.:tests/bench $(PY) tests/bench/peers
+
 dashboards: $(VENV)/ready ## write the dashboards of Grafana from alerts/dashboards
 	$(PY) -m alerts.dashboards
 
@@ -51,4 +60,4 @@ up: setup ## start the local stack and print its addresses
 down: ## stop the local stack
 	$(VENV)/bin/meterline stack down
 
-.PHONY: help setup demo test check bench bench-alerts dashboards picture up down
+.PHONY: help setup demo test check bench bench-alerts bench-peers dashboards picture up down

@@ -23,6 +23,7 @@ from deploy.localstack.stack import LocalStack
 from loadtest.meterline import last_lines
 from loadtest.outcome import Outcome
 from loadtest.preload import Preload, PreloadPlan
+from loadtest.processes import read_cpu
 from loadtest.produce import produce_chunks
 from loadtest.summary import bars
 
@@ -60,7 +61,10 @@ class BenchFailed(Exception):
 
 @dataclass(frozen=True)
 class Load:
-    """A deployment whose topic was filled, and the truth about what is in it."""
+    """A deployment whose topic was filled, and the truth about what is in it.
+
+    `filling_cpu_s` is CPU time of our broker meanwhile, None where it is not ours.
+    """
 
     deployment: Deployment
     truth: Outcome
@@ -68,6 +72,7 @@ class Load:
     bytes: int
     produced_s: float
     command: str
+    filling_cpu_s: float | None = None
 
     @property
     def message_bytes(self) -> float:
@@ -105,6 +110,7 @@ class Bench:
         """Fill a deployment's topic before anything reads it."""
         plan = PreloadPlan(events=events, customers=customers, partitions=PARTITIONS)
         load = Preload(self.seed, plan, datetime.now(UTC))
+        before = read_cpu(self.pids)
         self.say(f"filling {deployment.settings.events_topic} with {events:,} events")
         with bars(Console(stderr=True)) as progress:
             task = progress.add_task("produced", total=events)
@@ -116,8 +122,9 @@ class Bench:
             )
         command = f"loadtest.preload: {plan}, seed {self.seed}"
         return Load(
-            deployment, load.outcome(), delivery.events, delivery.bytes, delivery.seconds, command
-        )
+            deployment, load.outcome(), delivery.events, delivery.bytes, delivery.seconds, command,
+            read_cpu(self.pids).since(before).processes.get("kafka"),
+        )  # fmt: skip
 
     def unpriced_catalog(self) -> Path:
         """A catalog folder with the repository's meters, and without prices."""
@@ -140,6 +147,11 @@ class Bench:
     def forget_main_load(self) -> None:
         """The next round reads a load of its own."""
         self._main = None
+
+    def drop(self, deployment: Deployment) -> None:
+        """Drop one of them before the end."""
+        self._made.remove(deployment)
+        deployment.drop()
 
     def run_child(self, script: str, deployment: Deployment, *arguments: str) -> dict[str, Any]:
         """Run a script of this folder to its end; what it printed as JSON on its last line."""

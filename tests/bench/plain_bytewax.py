@@ -1,4 +1,7 @@
-"""Child process: a plain Bytewax flow, as its guides show it. Argument: events. Prints JSON.
+"""Child process: a plain Bytewax flow, as its guides show it. Prints JSON.
+
+Argument: events, 0 for all of the topic. PEER_GROUP names the claims of a run that may be started
+again; its table is there already.
 
 Kafka source, a JSON decode for each message, `SET NX` for each event, a running total for each
 (customer, meter), batches of 10 000 rows into ClickHouse. Nothing in it is slowed on purpose:
@@ -8,6 +11,7 @@ orjson decodes, Redis and ClickHouse are on loopback, there is one worker and no
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from datetime import datetime, timedelta
@@ -32,7 +36,7 @@ _BATCH_ROWS = 10_000
 _BATCH_WAIT = timedelta(seconds=1)
 _WINDOW_S = 32 * 86_400
 _TABLE = """
-CREATE TABLE plain_events
+CREATE TABLE IF NOT EXISTS plain_events
 (
     customer_id String, meter LowCardinality(String), id String, quantity Decimal(38, 12),
     total Decimal(38, 12), occurred_at DateTime64(6, 'UTC')
@@ -48,9 +52,10 @@ class _Clock:
 
     def __init__(self) -> None:
         self.began_s = self.ended_s = self.began_cpu_s = self.ended_cpu_s = 0.0
-        self.events = 0
+        self.events = self.messages = 0
 
-    def begin(self) -> None:
+    def read(self, messages: int) -> None:
+        self.messages += messages
         if not self.began_s:
             self.began_s, self.began_cpu_s = time.monotonic(), time.process_time()
 
@@ -88,7 +93,7 @@ class _FirstOfPartition(StatefulSourcePartition[Any, "int | None"]):
         found: list[Any] = self._part.next_batch()[: self._left]
         self._left -= len(found)
         if found:
-            self._clock.begin()
+            self._clock.read(len(found))
         return found
 
     def snapshot(self) -> int | None:
@@ -123,25 +128,30 @@ class _ClickHousePartition(StatelessSinkPartition[tuple[str, list[Event]]]):
 
 def main() -> None:
     """Run the flow to its end and print what it took."""
-    events = int(sys.argv[1])
+    events = int(sys.argv[1]) or sys.maxsize
     settings = load_settings()
     client = _connect(settings)
-    client.command("DROP TABLE IF EXISTS plain_events SYNC")
+    group = os.environ.get("PEER_GROUP", "")
+    if not group:
+        client.command("DROP TABLE IF EXISTS plain_events SYNC")
     client.command(_TABLE)
     clock = _Clock()
-    run_main(build_flow(settings, events, clock))
+    run_main(build_flow(settings, events, clock, group=group))
     answer = {
         "events": clock.events,
+        "messages": clock.messages,
+        "began_s": clock.began_s,
+        "ended_s": clock.ended_s,
         "seconds": clock.ended_s - clock.began_s,
         "cpu_s": clock.ended_cpu_s - clock.began_cpu_s,
     }
     sys.stdout.write(json.dumps(answer) + "\n")
 
 
-def build_flow(settings: Settings, events: int, clock: _Clock) -> Dataflow:
+def build_flow(settings: Settings, events: int, clock: _Clock, *, group: str) -> Dataflow:
     """The whole flow on one page."""
     store = redis.Redis.from_url(settings.redis_url.get_secret_value())
-    prefix = f"{settings.redis_prefix}:plain:{time.time_ns()}"
+    prefix = group or f"{settings.redis_prefix}:plain:{time.time_ns()}"
 
     def is_first(event: Event) -> bool:
         name = f"{prefix}:{event['customer_id']}:{event['meter']}:{event['id']}"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
 
 from bench import Bench
 from deployment import REPOSITORY
@@ -14,15 +16,29 @@ from loadtest.figures import Section
 from loadtest.prices import expected_charges, write_prices
 
 
-def measure_rated(bench: Bench, section: Section) -> None:
-    """Speed with rating on; three plans, one of which changes its prices within the period."""
-    sizes = bench.sizes
+class Priced(NamedTuple):
+    """A catalog with prices, whose they are, and when one of them changes."""
+
+    catalog: Path
+    customers: list[str]
+    changed_at: datetime
+
+
+def priced_catalog(bench: Bench) -> Priced:
+    """The repository's meters with three plans, one of which changes within the period."""
     catalog = bench.folder / "catalog"
     catalog.mkdir(exist_ok=True)
     shutil.copy(REPOSITORY / "catalog" / "meters.yaml", catalog)
-    names = [f"cust-{index:06d}" for index in range(sizes.customers)]
+    names = [f"cust-{index:06d}" for index in range(bench.sizes.customers)]
     changed_at = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
     write_prices(catalog, names, changed_at=changed_at)
+    return Priced(catalog, names, changed_at)
+
+
+def measure_rated(bench: Bench, section: Section) -> None:
+    """Speed with rating on."""
+    sizes = bench.sizes
+    catalog, names, changed_at = priced_catalog(bench)
     tuning = {
         "METERLINE_DEDUP_EVENTS_MAX": str(sizes.events), "METERLINE_CATALOG": str(catalog),
     }  # fmt: skip

@@ -19,6 +19,8 @@ def measure_throughput(bench: Bench, section: Section) -> None:
     section.commands.append(load.command)
     section.add("events", load.events, "events", f"{load.message_bytes:.0f} bytes each")
     section.add("preload", load.events / load.produced_s, "events/s", "produced beforehand")
+    section.add("message_bytes", load.message_bytes, "bytes")
+    _add_kafka(bench, section, load)
     before = _redis_bytes(load)
     drained = drain(bench, load, "throughput")
     add_figures(section, drained, load.events)
@@ -38,6 +40,18 @@ def _redis_bytes(load: Load) -> int:
         store.execute_command("MEMORY PURGE")
         info: dict[str, int] = store.info("memory")
     return int(info["used_memory"])
+
+
+def _add_kafka(bench: Bench, section: Section, load: Load) -> None:
+    """What it took to fill the topic, and what that takes on disk; of servers of our own."""
+    if load.filling_cpu_s is not None:
+        section.add(
+            "cpu_kafka_filling", load.filling_cpu_s / load.events * 1e6, "us/event",
+            "of the broker, while the topic was filled",
+        )  # fmt: skip
+    logs = bench.folder.glob(f"stack/kafka/data/{load.deployment.settings.events_topic}-*/*.log")
+    if size := sum(path.stat().st_size for path in logs):
+        section.add("kafka_bytes_per_event", size / load.events, "bytes", "in the log, LZ4")
 
 
 def _add_redis(section: Section, load: Load, used: int) -> None:
