@@ -1,0 +1,114 @@
+"""What is no news on the real engine: growth, noise, levels, small changes; and how much is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+from clickhouse_connect.driver.client import Client
+from test_alerts import CATALOG, NOW, check, complete, opened, use
+
+from alerts.spend import spend_so_far
+from metering.catalog import Aggregation, Meter, MeterAlerts, Sensitivity
+from metering.settings import Settings
+from sinks.clickhouse import connect_clickhouse
+
+RISEN = "if(age < 6, {}, 1)"
+
+
+@pytest.fixture
+def client(settings: Settings) -> Iterator[Client]:
+    found = connect_clickhouse(settings)
+    yield found
+    found.close()
+
+
+def _meter(name: str, alerts: MeterAlerts) -> Meter:
+    return Meter(name, "request", Aggregation.SUM, alerts=alerts)
+
+
+def test_how_easily_a_meter_alerts_is_as_its_sensitivity_says(client: Client) -> None:
+    alerts = {name: MeterAlerts(Sensitivity(name)) for name in ("low", "normal", "high")}
+    alerts["small"] = MeterAlerts(minimum=Decimal(10_000))
+    catalog = replace(CATALOG, meters={name: _meter(name, each) for name, each in alerts.items()})
+    for meter in ("normal", "high"):
+        use(client, f"{meter}-up-a-little", of=RISEN.format("1.85"), meter=meter)
+        use(client, f"{meter}-down-to-half", of=RISEN.format("0.5"), meter=meter)
+    for meter in ("low", "normal", "small"):
+        use(client, f"{meter}-up-much", of=RISEN.format("2.7"), meter=meter)
+        use(client, f"{meter}-down-to-a-quarter", of=RISEN.format("0.25"), meter=meter)
+    complete(client)
+    assert opened(check(client, catalog=catalog)) == {
+        ("spike", "high-up-a-little"), ("drop", "high-down-to-half"),
+        ("spike", "normal-up-much"), ("drop", "normal-down-to-a-quarter"),
+    }  # fmt: skip
+
+
+def test_what_grew_for_two_weeks_and_what_always_jumps_is_no_spike(client: Client) -> None:
+    use(client, "grown", of="if(age < 14 * 24, 3, 1)")
+    use(client, "jumpy", of="if(age < 3 OR cityHash64(intDiv(age, 3)) % 12 = 0, 4, 1)")
+    use(client, "calm", of="if(age < 3, 4, 1)")
+    complete(client)
+    assert opened(check(client)) == {("spike", "calm")}
+
+
+def test_an_incident_of_last_week_leaves_what_is_usual(client: Client) -> None:
+    use(client, "twice", of="if(age < 6 OR age BETWEEN 168 AND 173, 5, 1)")
+    complete(client)
+    assert opened(check(client)) == {("spike", "twice")}
+
+
+def test_usage_an_hour_early_or_in_an_hour_that_is_usually_empty_is_no_spike(
+    client: Client,
+) -> None:
+    nightly = "number % 24 BETWEEN {} AND {}"
+    use(client, "early", of=f"if(age < 24, {nightly.format(2, 5)}, {nightly.format(1, 4)})")
+    use(client, "moved", of=f"if(age < 24, {nightly.format(0, 3)}, {nightly.format(10, 13)})")
+    complete(client)
+    assert check(client).changes == ()
+
+
+def test_a_few_events_more_are_chance(client: Client) -> None:
+    use(client, "tiny", of="if(age < 6, 4, 1) / 60")
+    complete(client)
+    assert check(client).changes == ()
+
+
+def test_a_level_that_is_said_more_often_is_no_spike_and_a_higher_one_is(client: Client) -> None:
+    seats = Meter("requests", "seat", Aggregation.MAX)
+    catalog = replace(CATALOG, meters={"requests": seats})
+    use(client, "often", of="age < 30 OR number % 3 = 0", aggregation="max")
+    use(client, "higher", of="if(age < 30, 3, 1)", aggregation="max")
+    complete(client, NOW - timedelta(hours=1))
+    assert opened(check(client, catalog=catalog)) == {("spike", "higher")}
+    complete(client)  # the next mark is built from those before
+    assert check(client, catalog=catalog).changes == ()
+
+
+def test_a_finding_stays_open_until_usage_strays_much_less(client: Client) -> None:
+    use(client, "lingering", of="if(age BETWEEN 20 AND 23, 3, if(age < 3, 1.65, 1))")
+    complete(client, NOW - timedelta(hours=20))
+    assert opened(check(client)) == {("spike", "lingering")}
+    complete(client)
+    found = check(client)
+    assert found.changes == ()
+    assert [each.key.customer_id for each in found.anomalies] == ["lingering"]
+
+
+def test_usage_of_the_last_complete_hour_is_shown_by_meter(client: Client) -> None:
+    use(client, "a")
+    use(client, "b")
+    use(client, "a", meter="files", of="age < 1 OR age > 2")
+    complete(client, NOW - timedelta(hours=1))
+    check(client)
+    found = spend_so_far(client, now=NOW)
+    ((per_customer,),) = client.query(
+        "SELECT DISTINCT events FROM usage_hours FINAL WHERE meter = 'requests'"
+        " AND window_start = {hour:DateTime('UTC')}",
+        parameters={"hour": NOW - timedelta(hours=2)},
+    ).result_rows
+    assert found.events == {"requests": 2 * per_customer}
+    assert found.active == {"requests": 2}
