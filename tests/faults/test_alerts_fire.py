@@ -10,6 +10,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -76,7 +77,7 @@ def watched(
     log = deployment.folder / "steward.log"
     meterline = Meterline(deployment.folder, {**os.environ, **environment, **_STEWARD})
     steward = meterline.start("steward", log=log)
-    wait_for(f"a check of alerts; see {log}", lambda: _has_checked(deployment))
+    _wait_checked(deployment, log)
     fault_stack.up(WATCHING_NAMES)
     yield Watched(deployment, worker, mark, Prometheus(service.own_address()), webhook)
     steward.terminate()
@@ -93,8 +94,24 @@ def _send(deployment: Deployment, *messages: bytes) -> None:
     deployment.wait_drained()
 
 
-def _has_checked(deployment: Deployment) -> bool:
-    return bool(deployment.query("SELECT 1 FROM alert_progress WHERE step = 'deltas'"))
+def _wait_checked(deployment: Deployment, log: Path) -> None:
+    """The first check works through nine weeks, hour by hour: as long as it takes, if it goes on.
+
+    On a machine that is busy that was longer than anybody's patience.
+    """
+
+    def state() -> tuple[int, object]:
+        ((is_done,),) = deployment.query("SELECT countIf(step = 'deltas') FROM alert_progress")
+        newest = deployment.query(
+            "SELECT max(built_at) FROM usage_marks UNION ALL SELECT max(built_at) FROM usage_noise"
+        )
+        return int(is_done), sorted(newest)
+
+    def has_moved(before: object) -> bool:
+        return state() != before
+
+    while not (before := state())[0]:
+        wait_for(f"the first check of alerts to go on; see {log}", partial(has_moved, before))
 
 
 @pytest.mark.timeout(1500)  # ten minutes where others use the machine's two cores too

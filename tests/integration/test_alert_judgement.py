@@ -35,14 +35,14 @@ def test_how_easily_a_meter_alerts_is_as_its_sensitivity_says(client: Client) ->
     alerts["small"] = MeterAlerts(minimum=Decimal(10_000))
     catalog = replace(CATALOG, meters={name: _meter(name, each) for name, each in alerts.items()})
     for meter in ("normal", "high"):
-        use(client, f"{meter}-up-a-little", of=RISEN.format("1.85"), meter=meter)
-        use(client, f"{meter}-down-to-half", of=RISEN.format("0.5"), meter=meter)
+        use(client, f"{meter}-up-a-little", of="if(age < 30, 1.85, 1)", meter=meter)
+        use(client, f"{meter}-down-a-little", of="if(age < 30, 0.42, 1)", meter=meter)
     for meter in ("low", "normal", "small"):
         use(client, f"{meter}-up-much", of=RISEN.format("2.7"), meter=meter)
         use(client, f"{meter}-down-to-a-quarter", of=RISEN.format("0.25"), meter=meter)
     complete(client)
     assert opened(check(client, catalog=catalog)) == {
-        ("spike", "high-up-a-little"), ("drop", "high-down-to-half"),
+        ("spike", "high-up-a-little"), ("drop", "high-down-a-little"),
         ("spike", "normal-up-much"), ("drop", "normal-down-to-a-quarter"),
     }  # fmt: skip
 
@@ -89,7 +89,7 @@ def test_a_level_that_is_said_more_often_is_no_spike_and_a_higher_one_is(client:
 
 
 def test_a_finding_stays_open_until_usage_strays_much_less(client: Client) -> None:
-    use(client, "lingering", of="if(age BETWEEN 20 AND 23, 3, if(age < 3, 1.65, 1))")
+    use(client, "lingering", of="20 * if(age BETWEEN 20 AND 21, 4, if(age < 3, 1.87, 1))")
     complete(client, NOW - timedelta(hours=20))
     assert opened(check(client)) == {("spike", "lingering")}
     complete(client)

@@ -67,16 +67,14 @@ def production(
         judge(client)
     detection = Detection(client, _CATALOG)
     found: dict[str, tuple[list[int], list[int]]] = {}
-    for first in range(8 * WEEK, HOURS, 24):
-        for each in detection.breaches(moment(first + 1), last=moment(min(first + 24, HOURS))):
+    for first in range(8 * WEEK, HOURS, 24 * 4):
+        last = moment(min(first + 24 * 4, HOURS))
+        for each in detection.breaches(moment(first + 1), last=last):
             if each.is_new:
                 hour = int((each.mark.replace(tzinfo=START.tzinfo) - START).total_seconds()) // 3600
                 fired = found.setdefault(each.customer_id, ([], []))
                 fired[0 if each.is_up else 1].append(hour)
-    begun = {
-        elapsed_s: begun_hours(client, _CATALOG, years, elapsed_s=elapsed_s)
-        for elapsed_s in begun_s
-    }
+    begun = begun_hours(settings, _CATALOG, years, elapsed_s=begun_s)
     client.close()
     whole = {
         name: Fired(np.array(up, np.int64), np.array(down, np.int64))

@@ -7,10 +7,9 @@ first nor the last second of their hours gives away.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
-from typing import Any
+from datetime import datetime, timedelta
 
 import numpy as np
 from baselines import Fired
@@ -21,8 +20,44 @@ from synthetic_year import HOURS, WEEK, SyntheticYear
 
 from alerts.begun_hours import begun_breaches
 from alerts.breaches import BREACHES, meter_parameters
-from alerts.detection import BREACHES_MAX, Detection
+from alerts.detection import Detection
+from alerts.progress import in_utc
 from metering.catalog import Catalog
+from metering.settings import Settings
+from sinks.clickhouse import connect_clickhouse
+
+#: The mark to which what is judged is copied, and how a row gets there from table `s`.
+_AT = moment(40 * WEEK)
+_NAMED = "concat(c.customer_id, '#', toString(toUnixTimestamp(c.mark)))"
+_PAIR = f"cityHash64({_NAMED}, 'requests') AS pair"
+_MOVED = (
+    f"s.{{0}} + dateDiff('second', c.mark, toDateTime('{_AT:%Y-%m-%d %H:%M:%S}', 'UTC')) AS {{0}}"
+)
+_CANDIDATE = "(mark DateTime('UTC'), customer_id String)"
+_OF_PAIR = (
+    "(SELECT mark, customer_id, cityHash64(customer_id, 'requests') AS of FROM {beside}.candidates)"
+    " AS c ON s.pair = c.of"
+)
+_OF_NAME = "{beside}.candidates AS c ON s.customer_id = c.customer_id"
+_BY_MARK = f"SELECT s.* REPLACE ({_MOVED.format('mark')}, {_PAIR})"
+_BY_HOUR = f"SELECT s.* REPLACE ({_MOVED.format('window_start')}, {_NAMED} AS customer_id)"
+_COPIES = {
+    "usage_deviations": f"{_BY_MARK} FROM usage_deviations AS s FINAL INNER JOIN {_OF_PAIR}"
+    " WHERE s.mark = c.mark",
+    "usage_marks": f"{_BY_MARK} FROM usage_marks AS s FINAL INNER JOIN {_OF_PAIR}"
+    " WHERE s.mark = c.mark",
+    "usage_profiles": f"{_BY_MARK} FROM usage_profiles AS s FINAL INNER JOIN {_OF_PAIR}"
+    " WHERE s.mark = c.mark + INTERVAL 1 HOUR - INTERVAL 1 WEEK",
+    "usage_hours": f"{_BY_HOUR} FROM usage_hours AS s FINAL INNER JOIN {_OF_NAME}"
+    " WHERE s.window_start >= c.mark - INTERVAL 4 WEEK AND s.window_start < c.mark"
+    " AND dateDiff('hour', s.window_start, c.mark) % 168 = 0",
+    "usage_pairs": f"SELECT {_PAIR}, {_NAMED}, 'requests', now(), now() FROM usage_pairs AS s"
+    f" INNER JOIN {_OF_NAME}",
+    "alert_findings": "SELECT * FROM alert_findings",
+}
+_BEGUN = (
+    f"{_BY_HOUR} FROM {{beside}}.cut_short AS s INNER JOIN {_OF_NAME} WHERE s.window_start = c.mark"
+)
 
 #: How many of 100 pairs use so within an hour.
 SPREADS = {"even": 64, "ticks": 12, "on the hour": 6, "half past": 6, "front-loaded": 12}
@@ -64,24 +99,46 @@ def cut_short(year: SyntheticYear, elapsed_s: int) -> SyntheticYear:
 
 
 def begun_hours(
-    client: Client, catalog: Catalog, years: Iterable[SyntheticYear], *, elapsed_s: int
-) -> dict[str, Fired]:
-    """What is told of in hours of which so many seconds are complete, at these moments."""
-    table = f"usage_begun_{elapsed_s}"
-    client.command(f"CREATE TABLE IF NOT EXISTS {table} AS usage_hours")
-    client.command(f"ALTER TABLE {table} REMOVE TTL")
-    for year in years:
-        insert_hours(client, table, cut_short(year, elapsed_s))
-    detection = Detection(client, catalog)
-    statement = begun_breaches(table)
-    found: dict[str, tuple[list[float], list[float]]] = {}
-    for mark in _candidates(client, catalog):
-        elapsed = timedelta(seconds=elapsed_s)
-        for each in detection.begun(mark, elapsed=elapsed, statement=statement):
-            up, down = found.setdefault(each.customer_id, ([], []))
-            hour = (mark + elapsed - START) / timedelta(hours=1)
-            (up if each.is_up else down).append(hour)
-    return {name: Fired(np.array(up), np.array(down)) for name, (up, down) in found.items()}
+    settings: Settings, catalog: Catalog, years: Sequence[SyntheticYear], *, elapsed_s: list[int]
+) -> dict[int, dict[str, Fired]]:
+    """What is told of in hours of which so many seconds are complete, at these moments; by them.
+
+    Every pair of interest, at each of its marks, is copied to one mark of a database beside, as a
+    pair of its own: one question judges them all.
+    """
+    beside = f"{settings.database}_begun"
+    client = connect_clickhouse(settings, answer_s=600)
+    client.command(f"DROP DATABASE IF EXISTS {beside}")
+    client.command(f"CREATE DATABASE {beside}")
+    client.command(f"CREATE TABLE {beside}.candidates {_CANDIDATE} ENGINE = Memory")
+    candidates = _candidates(client, catalog)
+    client.insert(f"{beside}.candidates", candidates, column_names=["mark", "customer_id"])
+    for table, select in _COPIES.items():
+        client.command(f"CREATE TABLE {beside}.{table} AS {table}")
+        client.command(f"INSERT INTO {beside}.{table} {select.replace('{beside}', beside)}")
+    found = {}
+    for each in elapsed_s:
+        for table in ("cut_short", "begun"):
+            client.command(f"DROP TABLE IF EXISTS {beside}.{table}")
+            client.command(f"CREATE TABLE {beside}.{table} AS usage_hours")
+        for year in years:
+            insert_hours(client, f"{beside}.cut_short", cut_short(year, each))
+        client.command(f"INSERT INTO {beside}.begun {_BEGUN.replace('{beside}', beside)}")
+        found[each] = _told(settings, catalog, beside=beside, elapsed_s=each)
+    client.close()
+    return found
+
+
+def _told(settings: Settings, catalog: Catalog, *, beside: str, elapsed_s: int) -> dict[str, Fired]:
+    client = connect_clickhouse(settings, database=beside, answer_s=600)
+    elapsed, statement = timedelta(seconds=elapsed_s), begun_breaches("begun")
+    told: dict[str, tuple[list[float], list[float]]] = {}
+    for each in Detection(client, catalog).begun(_AT, elapsed=elapsed, statement=statement):
+        customer, _, began_s = each.customer_id.partition("#")
+        hour = (int(began_s) + elapsed_s - START.timestamp()) / 3600
+        told.setdefault(customer, ([], []))[0 if each.is_up else 1].append(hour)
+    client.close()
+    return {name: Fired(np.array(up), np.array(down)) for name, (up, down) in told.items()}
 
 
 def together(*told: Mapping[str, Fired]) -> dict[str, Fired]:
@@ -95,19 +152,19 @@ def together(*told: Mapping[str, Fired]) -> dict[str, Fired]:
     }
 
 
-def _candidates(client: Client, catalog: Catalog) -> list[Any]:
-    """Marks at which a pair breaches that did not at the mark before."""
-    every = BREACHES.replace("(is_new OR", "(is_new OR fired OR")
-    assert every != BREACHES
-    marks = set()
-    for first in range(8 * WEEK, HOURS, 24):
+def _candidates(client: Client, catalog: Catalog) -> list[tuple[datetime, str]]:
+    """Marks and customers that breach there and did not at the mark before."""
+    every = BREACHES.replace("(is_new OR", "(is_new OR fired OR").replace("is_new DESC", "is_new")
+    assert every.count("fired OR") == 1
+    found = set()
+    for first in range(8 * WEEK, HOURS, WEEK):
         parameters = {
-            "first": moment(first + 1), "last": moment(min(first + 24, HOURS - 1)),
-            "limit": BREACHES_MAX, **meter_parameters(catalog.meters.values()),
+            "first": moment(first + 1), "last": moment(min(first + WEEK, HOURS - 1)),
+            "limit": 1_000_000, **meter_parameters(catalog.meters.values()),
         }  # fmt: skip
         rows = client.query(every, parameters=parameters).result_rows
-        marks |= {row[0].replace(tzinfo=START.tzinfo) for row in rows if not row[5]}
-    return sorted(marks)
+        found |= {(in_utc(row[0]), row[1]) for row in rows if not row[5]}
+    return sorted(found)
 
 
 def _spreads(year: SyntheticYear) -> NDArray[np.str_]:
