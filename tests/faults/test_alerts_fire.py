@@ -7,6 +7,7 @@ same number: two evaluations stay two evaluations.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -73,7 +74,11 @@ def watched(
     deployment.wait_drained()
     ((complete_to,),) = deployment.query("SELECT complete_to FROM complete_to")
     mark = complete_to.replace(minute=0, second=0, microsecond=0, tzinfo=UTC)
-    _send(deployment, *weeks_of_usage(*_SPIKING, mark=mark, last_hours=1))
+    _send(
+        deployment, *weeks_of_usage(*_SPIKING, mark=mark, last_hours=1),
+        *weeks_of_usage(*_SILENT, mark=mark, last_hours=0),
+    )  # fmt: skip
+    _mute(deployment, _SILENT[1])
     log = deployment.folder / "steward.log"
     meterline = Meterline(deployment.folder, {**os.environ, **environment, **_STEWARD})
     steward = meterline.start("steward", log=log)
@@ -152,15 +157,16 @@ def _a_normal_time(watched: Watched) -> None:
 
 
 def _spikes_and_silence(watched: Watched) -> None:
-    """Usage that came late made a spike, and a customer known by its weeks of history is silent."""
+    """Usage that came late made a spike, and a customer known by its weeks of history is silent.
+
+    Nobody wanted to hear of its meter until now.
+    """
     before = _last(watched)
     # The oldest first: what is there in between is nothing else than silence.
     last_hours = [watched.mark - age * HOUR for age in range(ACTIVE_H, 0, -1)]
-    _send(
-        watched.deployment,
-        *(hour_of_usage(*_SPIKING, hour, events=100, note="-more") for hour in last_hours),
-        *weeks_of_usage(*_SILENT, mark=watched.mark, last_hours=0),
-    )
+    _unmute(watched.deployment, _SILENT[1])
+    more = (hour_of_usage(*_SPIKING, hour, events=100, note="-more") for hour in last_hours)
+    _send(watched.deployment, *more)
     spike = watched.webhook.wait("MeterlineUsageSpike", "firing", receiver="usage")
     assert spike.labels["customer"] == _SPIKING[0]
     assert "times the workflow_runs that was expected" in spike.summary
@@ -170,16 +176,24 @@ def _spikes_and_silence(watched: Watched) -> None:
         cause = f'meterline_usage_anomaly_ratio{{kind="{kind}"}}'
         watched.prometheus.assert_fired_soon(name, cause=cause, since=before)
     _send(watched.deployment, *(hour_of_usage(*_SILENT, hour) for hour in last_hours))
-    _mute(watched.deployment.catalog / "meters.yaml", meter=_SPIKING[1])
+    _mute(watched.deployment, _SPIKING[1])
 
 
-def _mute(meters: Path, *, meter: str) -> None:
+def _mute(deployment: Deployment, meter: str) -> None:
     """Say in the catalog that the meter shall not alert, as an operator does."""
-    text = meters.read_text()
-    entry = f"{{key: {meter}, unit: run, aggregation: sum"
-    assert f"{entry}}}" in text
+    _edit(deployment, rf"(key: {meter}, .+)}}$", r"\1, alerts: {sensitivity: off}}")
+
+
+def _unmute(deployment: Deployment, meter: str) -> None:
+    _edit(deployment, rf"(key: {meter}, .+), alerts: .+$", r"\1}")
+
+
+def _edit(deployment: Deployment, pattern: str, text: str) -> None:
+    meters = deployment.catalog / "meters.yaml"
+    edited, count = re.subn(pattern, text, meters.read_text(), flags=re.MULTILINE)
+    assert count == 1
     part = meters.with_suffix(".part")
-    part.write_text(text.replace(f"{entry}}}", f"{entry}, alerts: {{sensitivity: off}}}}"))
+    part.write_text(edited)
     part.replace(meters)
 
 
