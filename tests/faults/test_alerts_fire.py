@@ -110,7 +110,7 @@ def _wait_checked(deployment: Deployment, log: Path) -> None:
         newest = deployment.query(
             "SELECT max(built_at) FROM usage_marks UNION ALL SELECT max(built_at) FROM usage_noise"
         )
-        return int(is_done), sorted(newest)
+        return int(is_done), sorted(str(row) for row in newest)
 
     def has_moved(before: object) -> bool:
         return state() != before
