@@ -1,10 +1,12 @@
 """SQL that says which windows breach: those that stray further than is normal for their pair."""
 
+from collections.abc import Iterable
+from datetime import datetime
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from alerts.marks import SCALES
-from metering.catalog import Catalog, Sensitivity
+from metering.catalog import Meter, Sensitivity
 
 #: How much harder (above 1) or easier it is to breach, by sensitivity: deviations, and the factor
 #: by which usage has to be above or below the usual.
@@ -33,7 +35,7 @@ _EMPTY_SHARE, _EMPTY_DAY, _EMPTY_WEEK = "0.2", "2", "0.6"
 #: Deviations up to which nothing holds, before names are looked up: fewer of them are needed then.
 _LEAST_HELD = float(_HOLD) * min(min(each) for each in DEVIATIONS_MIN.values())
 
-BREACHES = f"""
+_BREACHES = f"""
 WITH judged AS
 (
     SELECT
@@ -61,7 +63,7 @@ WITH judged AS
                 s.q < {{below:Array(Float64)}}[place] * s.usual) AS fires,
         fires OR (strays > {_HOLD} * bar AND matters
             AND if(is_up, s.q > 1.5 * s.usual, s.q < 0.6 * s.usual)) AS holds
-    FROM usage_deviations AS s FINAL
+    FROM %s
     INNER JOIN
     (
         SELECT pair, any(customer_id) AS customer_id, any(meter) AS meter
@@ -105,10 +107,19 @@ LIMIT {{limit:UInt64}}
 """
 
 
+def breaches_of(deviations: str) -> str:
+    """SQL of the breaches among deviations: what stands behind FROM, named `s`."""
+    return _BREACHES.replace("%s", deviations)
+
+
+#: Breaches at marks `first` to `last`, both inclusive.
+BREACHES = breaches_of("usage_deviations AS s FINAL")
+
+
 class Breach(NamedTuple):
     """A (customer, meter) pair whose window ending at `mark` is beyond what is normal."""
 
-    mark: Any
+    mark: datetime
     customer_id: str
     meter: str
     is_up: bool
@@ -119,14 +130,12 @@ class Breach(NamedTuple):
     expected: Decimal
 
 
-def meter_parameters(catalog: Catalog) -> dict[str, object]:
-    """What the catalog says of each meter, as parameters of `BREACHES`; meters that are off lack.
+def meter_parameters(meters: Iterable[Meter]) -> dict[str, object]:
+    """What the catalog says of these meters, as parameters of `BREACHES`; those that are off lack.
 
     Numbers are text on the way: ClickHouse reads them.
     """
-    judged = [
-        each for each in catalog.meters.values() if each.alerts.sensitivity is not Sensitivity.OFF
-    ]
+    judged = [each for each in meters if each.alerts.sensitivity is not Sensitivity.OFF]
     factors = [_FACTORS[each.alerts.sensitivity] for each in judged]
     return {
         "meters": [each.key for each in judged],

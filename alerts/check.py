@@ -110,21 +110,26 @@ class AlertCheck:
     ) -> list[Change]:
         assert judged.mark is not None
         found = {_key(each): each for each in judged.breaches}
+        begun = {_key(each): each for each in judged.begun}
         units = {meter.key: meter.unit for meter in self._catalog.meters.values()}
         units[""] = "event"
         known = [each for each in opened if each.key.kind in _OF_WINDOWS]
         is_open = {each.key for each in known}
+        new = {key: each for key, each in found.items() if each.is_new and key not in is_open}
+        told = {_direction(key) for key in (*is_open, *new)}
+        new |= {key: each for key, each in begun.items() if _direction(key) not in told}
         changes = [
             Change(
                 _finding(key, each, judged=judged, unit=units[key.meter]), FindingState.OPENED, now
             )
-            for key, each in found.items()
-            if each.is_new and key not in is_open
+            for key, each in new.items()
         ]
         if judged.has_more:  # what is not told of may hold still
             return changes
         return changes + [
-            Change(each, FindingState.RESOLVED, now) for each in known if each.key not in found
+            Change(each, FindingState.RESOLVED, now)
+            for each in known
+            if each.key not in found and each.window_start <= judged.mark
         ]
 
     def _thresholds(
@@ -189,10 +194,14 @@ def _key(breach: Breach) -> FindingKey:
     return FindingKey(kind, breach.customer_id, breach.meter)
 
 
+def _direction(key: FindingKey) -> tuple[str, str, bool]:
+    """What is told of once, be it by a whole hour or by one that has begun."""
+    return key.customer_id, key.meter, key.kind is FindingKind.SPIKE
+
+
 def _finding(key: FindingKey, breach: Breach, *, judged: Judged, unit: str) -> Finding:
-    assert judged.mark is not None
     return Finding(
-        key, judged.mark, int(breach.hours), observed=_decimal(breach.observed),
+        key, breach.mark, int(breach.hours), observed=_decimal(breach.observed),
         expected=_decimal(breach.expected), unit=unit, complete_to=judged.complete_to,
     )  # fmt: skip
 

@@ -101,7 +101,7 @@ def deltas(client: Client, catalog: Catalog, *, mark: datetime, limit: int) -> l
 
     `mark` is a whole hour that usage is complete to. Raises `DependencyDown`.
     """
-    parameters = {"mark": mark, "limit": limit, **meter_parameters(catalog)}
+    parameters = {"mark": mark, "limit": limit, **meter_parameters(catalog.meters.values())}
     with clickhouse_errors("comparing billing periods"):
         rows = client.query(_DELTAS, parameters=parameters).result_rows
     return [

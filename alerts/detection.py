@@ -8,8 +8,8 @@
     5 noise           of a day that is over; built again, equal
     6 progress        nothing to do
 
-Only whole hours before `complete_to` are judged: a window that is not over yet, or not complete,
-is never compared with one that is.
+What is not complete is never compared with what is: whole hours before `complete_to` are judged,
+and of the hour that has begun the part before it, against the same part of what is usual.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from clickhouse_connect.driver.client import Client
 
+from alerts.begun_hours import BEGUN_BREACHES, ELAPSED_S_MIN
 from alerts.breaches import BREACHES, MARKS_IN_A_ROW, Breach, meter_parameters
 from alerts.judgement import BUILD_NOISE, DEVIATIONS, FORGET_DEVIATIONS, READY
 from alerts.marks import (
@@ -31,7 +32,7 @@ from alerts.marks import (
 from alerts.profiles import BUILD_LATE_PROFILES, BUILD_PROFILES
 from alerts.progress import NEVER, in_utc, note, progress
 from alerts.silent_customers import silent_customers
-from metering.catalog import Catalog
+from metering.catalog import Aggregation, Catalog
 from sinks.clickhouse import INSERT_SETTINGS, clickhouse_errors
 
 _HOUR = timedelta(hours=1)
@@ -50,12 +51,20 @@ _PAIRS_AT_ONCE = 2_000_000
 _WEEK = 168
 
 
+#: Aggregations whose usage adds up as an hour goes on; others say nothing before its end.
+_ADD_UP = (Aggregation.SUM, Aggregation.COUNT)
+
+
 class Judged(NamedTuple):
-    """Breaches at `mark`, the last whole hour that is complete (None: there is none yet)."""
+    """Breaches at `mark`, the last whole hour that is complete (None: there is none yet).
+
+    `begun` are new ones of the hour after it, as far as that is complete; their mark is its end.
+    """
 
     mark: datetime | None
     complete_to: datetime
     breaches: list[Breach]
+    begun: list[Breach]
     has_more: bool
 
 
@@ -73,7 +82,7 @@ class Detection:
         done = progress(self._client)
         oldest = mark - HISTORY
         if complete_to <= NEVER:
-            return Judged(None, complete_to, [], has_more=False)
+            return Judged(None, complete_to, [], [], has_more=False)
         asked = self._now()
         since = max(done.get("hours", NEVER) - _OVERLAP, NEVER)
         copied = {"since": since, "oldest": oldest}
@@ -91,16 +100,40 @@ class Detection:
         breaches = self.breaches(mark, last=mark)
         has_more = len(breaches) >= BREACHES_MAX
         breaches += silent_customers(self._client, breaches, mark=mark)
-        return Judged(mark, complete_to, breaches, has_more=has_more)
+        begun = self.begun(mark, elapsed=complete_to - mark)
+        return Judged(mark, complete_to, breaches, begun, has_more=has_more)
 
     def breaches(self, first: datetime, *, last: datetime) -> list[Breach]:
         """Breaches at marks `first` to `last`, new ones first."""
         parameters = {
-            "first": first, "last": last, "limit": BREACHES_MAX, **meter_parameters(self._catalog),
+            "first": first, "last": last, "limit": BREACHES_MAX, **meter_parameters(self._catalog.meters.values()),
         }  # fmt: skip
+        return self._breaches(BREACHES, parameters)
+
+    def begun(
+        self, mark: datetime, *, elapsed: timedelta, statement: str = BEGUN_BREACHES
+    ) -> list[Breach]:
+        """New breaches in the hour that began at `mark`, of which `elapsed` is complete."""
+        elapsed_s = int(elapsed.total_seconds())
+        if elapsed_s < ELAPSED_S_MIN:
+            return []
+        adding_up = {
+            key: meter
+            for key, meter in self._catalog.meters.items()
+            if meter.aggregation in _ADD_UP
+        }
+        end = mark + _HOUR
+        parameters = {
+            "first": end, "last": end, "elapsed": elapsed_s, "limit": BREACHES_MAX,
+            **meter_parameters(adding_up.values()),
+        }  # fmt: skip
+        found = self._breaches(statement, parameters)
+        return [each._replace(hours=each.hours + 1) for each in found if each.is_new]
+
+    def _breaches(self, statement: str, parameters: Mapping[str, Any]) -> list[Breach]:
         with clickhouse_errors("reading which windows breach"):
-            rows = self._client.query(BREACHES, parameters=parameters).result_rows
-        return [Breach(*row) for row in rows]
+            rows = self._client.query(statement, parameters=dict(parameters)).result_rows
+        return [Breach(in_utc(row[0]), *row[1:]) for row in rows]
 
     def _late(self, copied: dict[str, datetime], marked: datetime) -> None:
         """Build again what late usage changes, of its pairs; judge the newest marks again.

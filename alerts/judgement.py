@@ -18,7 +18,7 @@ from alerts.profiles import DAY, IDLE_WEEKS_MAX, NOTHING, UNIT, WEEK, bases
 #: Weeks in a profile from which on it says what straying is; telling anybody takes more.
 _WEEKS_MIN = 4
 #: Growth since a profile is believed up to this factor, either way.
-_TREND_MAX = 4
+TREND_MAX = 4
 #: Deviations that are taken for noise of a pair that is not known yet, and the least of any.
 _NOISE_FIRST = 2.5
 _NOISE_MIN = 1
@@ -55,10 +55,10 @@ WITH joined AS
         if(empty(m.q), {NOTHING}, m.q) AS q, if(empty(m.n), {NOTHING}, m.n) AS n,
         {bases(f"q[{WEEK}] - q[{DAY}]", of_weeks="p.base")} AS of_bases,
         if(is_level, p.high, arrayMap(
-            (e, f, b) -> greatest(e, least(greatest(f * b, e / {_TREND_MAX}), e * {_TREND_MAX})),
+            (e, f, b) -> greatest(e, least(greatest(f * b, e / {TREND_MAX}), e * {TREND_MAX})),
             p.high, p.high_share, of_bases)) AS high,
         if(is_level, p.low, arrayMap(
-            (e, f, b) -> least(e, least(greatest(f * b, e / {_TREND_MAX}), e * {_TREND_MAX})),
+            (e, f, b) -> least(e, least(greatest(f * b, e / {TREND_MAX}), e * {TREND_MAX})),
             p.low, p.low_share, of_bases)) AS low,
         {_deviations(of="arrayMap(v -> v / unit, q)")} AS now,
         arrayMap((v, e) -> v - e, now, {_deviations(of="arrayMap(v -> v / unit, high)")}) AS up,

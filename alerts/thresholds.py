@@ -58,8 +58,8 @@ INNER JOIN ({_PERIODS}) AS b USING (customer_id, period_start)
 _COMMIT = """
 SELECT
     'commit' AS kind, customer_id, meter, `group`, period_start AS started,
-    toString(if(kind = 'plan', used, toDecimal256(used_units, 24))) AS observed,
-    toString(if(kind = 'plan', commit, toDecimal256(commit_units, 24))) AS expected,
+    toString(if(c.kind = 'plan', used, toDecimal256(used_units, 24))) AS observed,
+    toString(if(c.kind = 'plan', commit, toDecimal256(commit_units, 24))) AS expected,
     toInt64(floor(toFloat64(percent_of_commit))) AS percent,
     if(period_start + (period_end - period_start) / 10 < {now:DateTime('UTC')},
         toInt64(floor(toFloat64(ifNull(projected_percent_of_commit, 0)))), 0) AS percent_at_end,

@@ -133,8 +133,14 @@ class Entry:
         return value
 
     def choice(self, field: str, choices: tuple[str, ...]) -> str | None:
-        """Read required text that is one of `choices`."""
-        value = _text(self.members.get(field))
+        """Read required text that is one of `choices`, also where YAML takes it for a truth value.
+
+        So the bare word `off` is what stands there.
+        """
+        node = self.members.get(field)
+        value = _text(node)
+        if isinstance(node, ScalarNode) and node.tag == _TAG + "bool":
+            value = str(node.value)
         if value not in choices:
             self.fault(field, f"one of {', '.join(choices)}", self.shown(field))
             return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 import urllib.parse
 import urllib.request
@@ -11,6 +12,12 @@ from typing import Any, NamedTuple
 
 from worker_process import wait_for
 
+#: Everything that waits, in the rules and in the configurations of this project, is divided by it:
+#: 30 s between evaluations become 2.
+SQUEEZE = 15
+#: How long a page may take to be read.
+SCRAPE_S_MAX = 10 / SQUEEZE
+_FIRING = ', alertstate="firing"'
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
@@ -87,6 +94,11 @@ class Prometheus:
         with _DIRECT.open(f"{self._url}/api/v1/{path}?{query}", timeout=10) as answer:
             return json.load(answer)["data"]
 
+    def jobs_up(self) -> set[str]:
+        """Jobs of which something answered when it was asked last."""
+        up = self.ask("query", query="up == 1")["result"]
+        return {found["metric"]["job"] for found in up}
+
     def samples(self, series: str) -> list[tuple[float, float]]:
         """(time, value) of everything that a selector holds of the last hour, by time."""
         found = self.ask("query", query=f"{series}[1h]")["result"]
@@ -105,8 +117,27 @@ class Prometheus:
             if a["state"] == "firing" and a["labels"]["area"] != "slo"
         }
 
-    def evaluations_until_firing(self, name: str, *, since: float) -> int:
-        """Evaluations after `since` up to the one at which an alert fired first after it."""
-        series = f'ALERTS{{alertname="{name}", alertstate="firing"}}'
-        fired = min(at for at, _ in self.samples(series) if at > since)
-        return sum(since < at <= fired for at in self.evaluations())
+    def assert_fired_soon(
+        self, name: str, *, cause: str, since: float, above: float = -1, below: float = math.inf
+    ) -> None:
+        """An alert is active at the first evaluation that can see its cause, and fires then or at
+        the second.
+
+        The cause is the first sample of a series after `since` that is above one number and below
+        another; its time is that at which a page began to be read, so an evaluation that begins
+        meanwhile need not see it. An alert is sent before its own samples can be asked for.
+        """
+        active, firing = (f'ALERTS{{alertname="{name}"{state}}}' for state in ("", _FIRING))
+        caused = min(at for at, v in self.samples(cause) if at > since and above < v < below)
+        wait_for(f"a sample of {firing}", lambda: bool(self._after(firing, caused)))
+        seen, fired = self._after(active, caused)[0], self._after(firing, caused)[0]
+        evaluations = self.evaluations()
+        until_seen = sum(caused + SCRAPE_S_MAX < at <= seen for at in evaluations)
+        until_fired = sum(seen < at <= fired for at in evaluations)
+        told = f"{name}: {until_seen} evaluations until it was active, {until_fired} until it fired"
+        assert until_seen <= 1, told
+        assert until_fired <= 1, told
+
+    def _after(self, series: str, moment: float) -> list[float]:
+        """Times of samples after a moment, the first one first."""
+        return [at for at, _ in self.samples(series) if at > moment]

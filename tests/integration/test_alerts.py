@@ -69,16 +69,23 @@ def client(settings: Settings) -> Iterator[Client]:
     found.close()
 
 
-def use(client: Client, customer: str, *, of: str = "1", meter: str = "requests") -> None:
-    """Twelve weeks of hourly totals that swing with the day: `of` is SQL over `age` (hours)."""
+def use(
+    client: Client, customer: str, *, of: str = "1", meter: str = "requests",
+    minutes: tuple[int, int] = (0, 50), aggregation: str = "sum",
+) -> None:  # fmt: skip
+    """Twelve weeks of hourly totals that swing with the day: `of` is SQL over `age` (hours).
+
+    `minutes` of each hour hold its first and its last event.
+    """
     client.command(
         "INSERT INTO usage_totals (customer_id, meter, `group`, window_start, stream, partition,"
         " aggregation, quantity, events, period_start, part_start, first_occurred_at,"
         " last_occurred_at, absorbed_offset)"
         f" SELECT '{customer}', '{meter}', '{{}}', toDateTime('{NOW:%Y-%m-%d %H:%M:%S}', 'UTC')"
-        " - toIntervalHour(number + 1) AS hour, 'live', 0, 'sum', toDecimal256(amount, 12),"
-        " toUInt64(amount), toStartOfMonth(hour), toStartOfMonth(hour), hour,"
-        " hour + INTERVAL 50 MINUTE, 1000000 - number"
+        f" - toIntervalHour(number + 1) AS hour, 'live', 0, '{aggregation}',"
+        " toDecimal256(amount, 12), toUInt64(amount), toStartOfMonth(hour), toStartOfMonth(hour),"
+        f" hour + INTERVAL {minutes[0]} MINUTE, hour + INTERVAL {minutes[1]} MINUTE,"
+        " 1000000 - number"
         f" FROM (SELECT number, number AS age, (200 + 100 * (number % 24 < 12)"
         f" + cityHash64(number) % 20) * ({of}) AS amount FROM numbers({WEEKS * 168}))"
         " WHERE amount >= 1",

@@ -72,6 +72,22 @@ def test_alerts_of_a_meter_change_no_hash(tmp_path: Path) -> None:
     assert plain.content_hash == said.content_hash
 
 
+@pytest.mark.parametrize("word", ["off", '"off"', "'off'"])
+def test_sensitivity_is_off_with_or_without_quotes(tmp_path: Path, word: str) -> None:
+    found = load_catalog(_catalog(tmp_path, f", alerts: {{sensitivity: {word}}}"))
+    assert found.meters["a"].alerts.sensitivity is Sensitivity.OFF
+
+
+@pytest.mark.parametrize("word", ["on", "false", "no", "OFF"])
+def test_other_truth_values_are_no_sensitivity_and_the_fault_says_what_is(
+    tmp_path: Path, word: str
+) -> None:
+    with pytest.raises(SettingsInvalid) as faults:
+        load_catalog(_catalog(tmp_path, f", alerts: {{sensitivity: {word}}}"))
+    (fault,) = faults.value.faults
+    assert f"expected one of off, low, normal, high, got {word} (bool)" in fault
+
+
 def test_faults_of_alerts_and_budgets_are_told(tmp_path: Path) -> None:
     with pytest.raises(SettingsInvalid) as faults:
         load_catalog(_catalog(tmp_path, ', alerts: {sensitivity: loud, minimum: "-1"}'))

@@ -1,5 +1,6 @@
 """Gauges of findings: customers only while they breach, and a count that is of all of them."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -45,3 +46,22 @@ def test_a_customer_that_is_as_usual_again_is_gone() -> None:
     text = shown(metrics, ())
     assert 'customer="c0"' not in text
     assert 'meterline_usage_findings_open{kind="spike"} 0.0' in text
+
+
+def test_of_several_findings_about_one_meter_the_greatest_ratio_is_shown() -> None:
+    key = FindingKey(FindingKind.ALLOWANCE, "c", "m")
+    found = tuple(
+        Finding(
+            replace(key, threshold=str(percent)), NOW, 0, observed=Decimal(percent),
+            expected=Decimal(100), unit="request", complete_to=NOW,
+        )
+        for percent in (100, 50, 80)
+    )  # fmt: skip
+    metrics = StewardMetrics()
+    show(
+        Checked(NOW, (), (), found, ()), anomaly=metrics.anomaly, threshold=metrics.threshold,
+        is_open=metrics.findings_open,
+    )  # fmt: skip
+    text = generate_latest(metrics.registry).decode()
+    assert 'customer="c",kind="allowance",meter="m"} 1.0' in text
+    assert 'meterline_usage_findings_open{kind="allowance"} 3.0' in text

@@ -16,10 +16,10 @@ _SMALL = 1e-9
 
 
 class Fired(NamedTuple):
-    """Hours at which a detector says up, and down, for one pair."""
+    """Hours at which a detector says up, and down, for one pair; parts of one as well."""
 
-    up: NDArray[np.int64]
-    down: NDArray[np.int64]
+    up: NDArray[np.int64] | NDArray[np.float64]
+    down: NDArray[np.int64] | NDArray[np.float64]
 
 
 def dense(year: SyntheticYear, pair: int) -> NDArray[np.float64]:

@@ -22,8 +22,8 @@ def moment(hour: int) -> datetime:
     return START + timedelta(hours=hour)
 
 
-def load(client: Client, year: SyntheticYear) -> None:
-    """Insert hours and names: the pairs of a year are customers `<seed>-<pair>`."""
+def insert_hours(client: Client, table: str, year: SyntheticYear) -> None:
+    """Insert hours into a table like `usage_hours`: pairs are customers `<seed>-<pair>`."""
     seconds = int(START.timestamp()) + year.hour.astype(np.int64) * 3600
     names = pa.array([f"{year.seed}-{pair}" for pair in range(len(year.shapes))])
     rows = pa.table(
@@ -42,7 +42,7 @@ def load(client: Client, year: SyntheticYear) -> None:
             "absorbed_offset": pa.array(np.arange(len(seconds)), pa.uint64()),
         }
     )
-    insert_arrow(client, "usage_hours", rows)
+    insert_arrow(client, table, rows)
 
 
 def name_pairs(client: Client) -> None:

@@ -40,7 +40,7 @@ class Verdict:
 
     episodes: list[tuple[Episode, str, bool]] = field(default_factory=list)
     false: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    delays_h: list[int] = field(default_factory=list)
+    delays_h: list[float] = field(default_factory=list)
     days: float = 0
 
     def share(self, of: Callable[[Episode], bool]) -> list[bool]:
@@ -78,10 +78,10 @@ class Verdict:
         begins = year.begins[pair] + WARM_UP_H
         self.days += max(HOURS - begins, 0) / 24
         episodes = [each for each in year.episodes if each.pair == pair]
-        seen: dict[int, int] = {}
+        seen: dict[int, float] = {}
         for is_up, hours in ((True, fired.up), (False, fired.down)):
-            opened = -_MERGE_H - 1
-            for hour in sorted(int(each) for each in hours):
+            opened = -_MERGE_H - 1.0
+            for hour in sorted(float(each) for each in hours):
                 at = _episode(episodes, hour)
                 if at is not None and episodes[at].is_up == is_up:
                     if hour <= _end(episodes[at]) + GRACE_H:
@@ -98,7 +98,7 @@ def _end(episode: Episode) -> int:
     return episode.start + _SHIFT_H if episode.kind == "shift" else episode.end
 
 
-def _episode(episodes: list[Episode], hour: int) -> int | None:
+def _episode(episodes: list[Episode], hour: float) -> int | None:
     for at, each in enumerate(episodes):
         after = _AFTER_SHIFT_H if each.kind == "shift" else _AFTERMATH_H
         if each.start < hour <= _end(each) + after:

@@ -1,0 +1,109 @@
+"""Limits on the real engine: commits, levels, the first days of a period, and the next period."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+from clickhouse_connect.driver.client import Client
+from test_rating_views import HALF_CENTS, JULY, JUNE, LABEL, Books, C, Q
+
+from alerts.check import AlertCheck
+from alerts.thresholds import crossed, positions
+from metering.alert import Change, Finding, FindingState
+from metering.catalog import Aggregation, Catalog, Meter
+from metering.catalog_alerts import Budgets
+from metering.settings import Settings
+from rating_engine.models.table import price_of
+from rating_engine.rate_card import rate_card
+from rating_engine.terms import ChargeTerms
+from sinks.clickhouse import INSERT_SETTINGS, connect_clickhouse
+
+CATALOG = Catalog({"api_requests": Meter("api_requests", "request", Aggregation.SUM)})
+NO_BUDGETS = Budgets({}, {})
+#: A thousand are included.
+CENT = rate_card(
+    ChargeTerms(price_of({"model": "per_unit", "unit_price": "0.01"}), allowance=1000 * Q)
+)
+AUGUST = datetime(2026, 8, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def client(settings: Settings) -> Iterator[Client]:
+    found = connect_clickhouse(settings)
+    yield found
+    found.close()
+
+
+def told(client: Client, now: datetime) -> dict[tuple[str, str, str], Finding]:
+    return {
+        (each.key.kind, each.key.customer_id, each.key.threshold): each
+        for position in positions(client, NO_BUDGETS, now=now)
+        for each in crossed(position, complete_to=now)
+    }
+
+
+def test_a_commit_is_told_of_at_each_threshold_in_the_plans_currency(client: Client) -> None:
+    books = Books()
+    card = books.card(HALF_CENTS, LABEL)
+    for customer, used in (("most", 1700), ("all", 2000), ("little", 900)):
+        books.usage(customer, [used * Q], card=card)
+        books.period(customer, commit=10 * C)
+    books.insert(client)
+    found = told(client, JULY - timedelta(hours=1))
+    assert set(found) == {
+        *(("commit", "most", at) for at in ("50", "80")),
+        *(("commit", "all", at) for at in ("50", "80", "100")),
+    }
+    most = found["commit", "most", "80"]
+    assert (most.observed, most.expected, most.unit) == (Decimal("8.5"), Decimal(10), "USD")
+
+
+def test_a_level_is_not_projected_and_nothing_is_in_the_first_days(client: Client) -> None:
+    books = Books()
+    card = books.card(CENT, LABEL)
+    books.usage("used", [520 * Q], card=card)
+    books.usage("peak", [520 * Q, 100 * Q], card=card, how="max")
+    for customer in ("used", "peak"):
+        books.period(customer)
+    books.insert(client)
+    tenth_day = told(client, JUNE + timedelta(days=10))
+    assert ("allowance", "used", "projected") in tenth_day
+    assert {at for _, name, at in tenth_day if name == "peak"} == {"50"}
+    second_day = told(client, JUNE + timedelta(days=2))
+    assert {at for _, _, at in second_day} == {"50"}
+
+
+def test_a_threshold_is_armed_again_in_the_next_period(client: Client) -> None:
+    books = Books()
+    card = books.card(CENT, LABEL)
+    for part in (JUNE, JULY):
+        books.usage("half", [520 * Q], card=card, part=part)
+    for row in books.totals:
+        row[9] = row[10]  # the period is that of the part
+    books.period("half")
+    books.periods += [["half", JULY, AUGUST, *each[3:]] for each in books.periods]
+    books.insert(client)
+    client.insert(
+        "streams", [["usage.events:1", "live", "usage.events", "1", JUNE]], column_names="*",
+        settings=INSERT_SETTINGS,
+    )  # fmt: skip
+
+    def check(complete_to: datetime) -> list[Change]:
+        client.insert(
+            "watermarks", [["usage.events:1", 0, 0, 1, complete_to]],
+            column_names=["stream", "partition", "first_offset", "next_offset", "watermark"],
+            settings=INSERT_SETTINGS,
+        )  # fmt: skip
+        run = AlertCheck(client, CATALOG, budgets=NO_BUDGETS, outlets=[])
+        return list(run.run(datetime.now(UTC)).changes)
+
+    (june,) = check(JULY - timedelta(hours=2))
+    july, ended = check(AUGUST - timedelta(hours=2))
+    assert (june.state, july.state, ended.state) == (
+        FindingState.OPENED, FindingState.OPENED, FindingState.RESOLVED,
+    )  # fmt: skip
+    assert ended.finding.finding_id == june.finding.finding_id != july.finding.finding_id
+    assert july.finding.window_start == JULY
