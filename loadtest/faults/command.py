@@ -1,5 +1,6 @@
 """`python -m loadtest faults`: the matrix of faults under load, each cell checked to the cent."""
 
+import logging
 import shlex
 import signal
 import sys
@@ -56,12 +57,13 @@ def faults(
     _say(console, f"seed {seed}; logs in {folder}")
     if given := given_addresses():
         _say(console, f"{', '.join(given)} stay as they are: only servers of our own are hurt")
+    logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)  # it is away on purpose
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started is stopped
     servers = HurtServers(folder / "stack")
     try:
         servers.up()
         machine = describe_machine(servers.addresses(), folder)
-        results = _run(console, Matrix(servers, folder, seed), cells=wanted, kills=kills)
+        results = _run(console, Matrix(servers, folder, seed=seed), cells=wanted, kills=kills)
     except CommandFailed as error:
         _say(console, f"FAULTS FAILED: {error}")
         raise typer.Exit(1) from None
