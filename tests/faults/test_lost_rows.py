@@ -20,7 +20,7 @@ def test_a_worker_notices_that_clickhouse_was_set_back_to_a_backup(
     deployment.wait_drained()
     worker.stop()
     clickhouse.stop()
-    shutil.copytree(clickhouse.folder, backup)
+    shutil.copytree(clickhouse.folder, backup, symlinks=True)
     clickhouse.start()
     backed_up = deployment.durable()
 
@@ -31,7 +31,7 @@ def test_a_worker_notices_that_clickhouse_was_set_back_to_a_backup(
     assert deployment.durable() != backed_up
     clickhouse.stop()
     shutil.rmtree(clickhouse.folder)
-    shutil.copytree(backup, clickhouse.folder)
+    shutil.copytree(backup, clickhouse.folder, symlinks=True)
     clickhouse.start()
     assert deployment.durable() == backed_up
     worker.resume()
