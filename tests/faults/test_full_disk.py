@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from time import sleep
 
@@ -41,10 +41,13 @@ def _beside(stack: LocalStack, folder: Path, name: str) -> Iterator[tuple[LocalS
 def test_a_full_disk_stops_progress_says_so_and_loses_nothing(
     fault_stack: LocalStack, tmp_path: Path, seed: int, name: str, reason: str
 ) -> None:
-    with _beside(fault_stack, tmp_path / "stack", name) as (stack, disk):
+    with ExitStack() as opened:
+        stack, disk = opened.enter_context(_beside(fault_stack, tmp_path / "stack", name))
         plan = Plan(events=20_000, partitions=4, customers=300, events_per_second=5_000)
         (tmp_path / "deployment").mkdir()
-        deployment = Deployment(stack, tmp_path / "deployment", seed=seed, plan=plan)
+        deployment = opened.enter_context(
+            closing(Deployment(stack, tmp_path / "deployment", seed=seed, plan=plan))
+        )
         worker = deployment.start_worker()
         worker.wait_ready()
         deployment.produce(0.3)
@@ -62,4 +65,3 @@ def test_a_full_disk_stops_progress_says_so_and_loses_nothing(
         worker.wait_ready()
         deployment.produce()
         deployment.assert_exact()
-        deployment.close()
