@@ -19,7 +19,7 @@ from loadtest.faults.world import World
 from loadtest.meterline import CommandFailed
 from loadtest.topics import workers_group
 
-PATIENCE_S = 120.0
+PATIENCE_S = 240.0
 #: Longer than the group waits for a worker (6 s), so that its partitions move; servers shorter.
 _WORKER_PAUSED_S, _SERVER_AWAY_S, _SLOW_S = 8.0, 2.0, 4.0
 _REFUSED = 2

@@ -9,6 +9,8 @@ from harness import Deploy
 
 from sinks.migrate import migrate
 
+_PATIENT = {"session.timeout.ms": 120_000}
+
 
 def test_a_worker_notices_that_clickhouse_was_set_back_to_a_backup(
     deploy: Deploy, tmp_path: Path
@@ -24,8 +26,8 @@ def test_a_worker_notices_that_clickhouse_was_set_back_to_a_backup(
     clickhouse.start()
     backed_up = deployment.durable()
 
-    # It stands still between two requests, so that it misses nothing but its rows.
-    worker = deployment.start_worker(freeze_before="flush:3")
+    # It stands still between two requests, so that it misses nothing but its rows; its group waits.
+    worker = deployment.start_worker(freeze_before="flush:3", kafka=_PATIENT)
     deployment.produce(0.7)
     worker.wait_frozen()
     assert deployment.durable() != backed_up
