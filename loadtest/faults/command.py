@@ -4,6 +4,7 @@ import logging
 import shlex
 import signal
 import sys
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -83,18 +84,24 @@ def faults(
 
 def _run(console: Console, matrix: Matrix, *, cells: list[Cell], kills: int) -> list[Result]:
     results = []
-    for result in matrix.kill(kills) if kills else matrix.run(cells):
-        results.append(result)
-        _say(
-            console,
-            f"{result.name:<24} seed {result.seed}  {result.events:>9,} events"
-            f"  {result.seconds:5.0f} s  {result.verdict}",
-        )
-        for problem in result.problems[:_SHOWN_MAX]:
-            _say(console, f"    {problem}")
-        if len(result.problems) > _SHOWN_MAX:
-            _say(console, f"    ... {len(result.problems)} in all")
+    # Closed at once when this is interrupted: what was started is stopped.
+    with closing(matrix.kill(kills) if kills else matrix.run(cells)) as found:
+        for result in found:
+            results.append(result)
+            _tell(console, result)
     return results
+
+
+def _tell(console: Console, result: Result) -> None:
+    _say(
+        console,
+        f"{result.name:<24} seed {result.seed}  {result.events:>9,} events"
+        f"  {result.seconds:5.0f} s  {result.verdict}",
+    )
+    for problem in result.problems[:_SHOWN_MAX]:
+        _say(console, f"    {problem}")
+    if len(result.problems) > _SHOWN_MAX:
+        _say(console, f"    ... {len(result.problems)} in all")
 
 
 def _page(started_at: datetime, results: list[Result], *, machine: dict[str, str]) -> str:

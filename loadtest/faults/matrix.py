@@ -1,7 +1,7 @@
 """Runs cells one after the other, and kills workers at random; what came of each, as a table."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -59,22 +59,27 @@ class Matrix:
         self._world: World | None = None
         self._worlds = 0
 
-    def run(self, cells: Iterable[Cell]) -> Iterator[Result]:
+    def run(self, cells: Iterable[Cell]) -> Generator[Result]:
         """One result a cell; one that fails does not keep the others from running."""
-        for cell in cells:
-            random = Random(f"{self._seed}:{cell.name}")
-            kills = int(cell.fault in {"kill", "wiped"})
-            work = partial(_run_cell, cell=cell, random=random)
-            is_last = (cell.target, cell.fault) == ("kafka", "wiped")
-            yield self._checked(cell.name, self._seed, kills=kills, work=work, is_last=is_last)
-        self._leave()
+        try:
+            for cell in cells:
+                random = Random(f"{self._seed}:{cell.name}")
+                kills = int(cell.fault in {"kill", "wiped"})
+                work = partial(_run_cell, cell=cell, random=random)
+                is_last = (cell.target, cell.fault) == ("kafka", "wiped")
+                yield self._checked(cell.name, self._seed, kills=kills, work=work, is_last=is_last)
+        finally:
+            self._leave()
 
-    def kill(self, kills: int) -> Iterator[Result]:
+    def kill(self, kills: int) -> Generator[Result]:
         """So many workers killed with SIGKILL, in rounds of 25 that are each checked."""
-        for number, first in enumerate(range(0, kills, _KILLS_PER_WORLD), start=1):
-            count, seed = min(_KILLS_PER_WORLD, kills - first), self._seed + number
-            work = partial(_run_kills, kills=count, random=Random(seed))
-            yield self._checked(f"kills {number}", seed, kills=count, work=work, is_last=True)
+        try:
+            for number, first in enumerate(range(0, kills, _KILLS_PER_WORLD), start=1):
+                count, seed = min(_KILLS_PER_WORLD, kills - first), self._seed + number
+                work = partial(_run_kills, kills=count, random=Random(seed))
+                yield self._checked(f"kills {number}", seed, kills=count, work=work, is_last=True)
+        finally:
+            self._leave()
 
     def _checked(
         self, name: str, seed: int, *, kills: int, work: Callable[[World], list[str]],
