@@ -240,7 +240,9 @@ class Worker:
     def _begin(self, stream: str, partition: int) -> tuple[Source, int | None]:
         self._let_go()
         source = self._memory.begin(stream, partition)
-        return source, self._progress.next_offset(stream, partition)
+        durable = self._progress.next_offset(stream, partition)
+        self._sink.began(source, durable)
+        return source, durable
 
     def _flush_wait_ms(self) -> int:
         is_behind = self._reader is not None and self._reader.is_behind

@@ -87,6 +87,22 @@ class ClickHouse:
             float(self._rows("SELECT toUnixTimestamp(complete_to) FROM complete_to")[0][0]), UTC
         )
 
+    def watermarks(self) -> list[tuple[int, int, int]]:
+        """Partition, next offset after what is durable, and watermark in Unix milliseconds."""
+        rows = self._rows(
+            "SELECT partition, max(next_offset), toUnixTimestamp64Milli(max(watermark))"
+            " FROM watermarks GROUP BY partition"
+        )
+        return [(int(partition), int(offset), int(moment)) for partition, offset, moment in rows]
+
+    def on_time(self) -> list[tuple[int, int, int]]:
+        """Partition, offset, and moment in Unix milliseconds of what was accepted on time."""
+        rows = self._rows(
+            "SELECT partition, offset, toUnixTimestamp64Milli(toDateTime64(occurred_at, 3))"
+            " FROM usage_events FINAL WHERE NOT late"
+        )
+        return [(int(partition), int(offset), int(moment)) for partition, offset, moment in rows]
+
     def invoiced(self, month_start: datetime) -> dict[str, Invoice]:
         """Issued invoices of the billing period that begins then, by customer."""
         return self._money("invoices", month_start)

@@ -48,7 +48,7 @@ class Workload:
         self._random = Random(seed)
         self._maker = UsageMaker(self.population, self._random, plan.shares)
         self._started_us = unix_us(started_at)
-        self._serial = 0
+        self._serial = self._paused_events = 0
         self._originals: list[_Original] = []
         # An original is copied only while its copy would still be on time, wherever it goes.
         self._originals_max = min(_ORIGINALS_MAX, plan.events_per_second * ON_TIME_S_MAX)
@@ -56,6 +56,15 @@ class Workload:
         scale = plan.shares.events_per_message
         self._borders = list(accumulate(share * scale for share, _ in table))
         self._kinds = [make for _, make in table] + [self._single]
+
+    def go_on_at(self, now: datetime) -> None:
+        """The load pauses until `now` (aware): what follows occurs around then, and is due then.
+
+        Nothing is copied from before, since such a copy would be late where its original is not.
+        """
+        self._paused_events = self.truth.accounted
+        self._started_us = unix_us(now) - self._pace_us(self._paused_events)
+        self._originals.clear()
 
     def __iter__(self) -> Iterator[Message]:
         """Messages until exactly `plan.events` events are accounted for in the truth."""
@@ -191,8 +200,10 @@ class Workload:
     # How it is made.
 
     def _now_us(self) -> int:
-        pace = self.plan.events_per_second
-        return self._started_us + self.truth.accounted * 1_000_000 // pace
+        return self._started_us + self._pace_us(self.truth.accounted)
+
+    def _pace_us(self, events: int) -> int:
+        return events * 1_000_000 // self.plan.events_per_second
 
     def _fresh(self, customer: int | None = None) -> Usage:
         self._serial += 1
@@ -225,5 +236,5 @@ class Workload:
             key=customer_id.encode(),
             value=value,
             events=events,
-            due_s=self.truth.accounted / self.plan.events_per_second,
+            due_s=(self.truth.accounted - self._paused_events) / self.plan.events_per_second,
         )

@@ -5,6 +5,7 @@
     |  +- DependencyDown         Kafka, Redis or ClickHouse does not answer
     |  +- AssignmentLost         another worker holds the partition now: drop what is in flight
     |  +- DedupMemoryLost        Redis is not the memory that was adopted: rebuild, then go on
+    |  +- RowsLost               ClickHouse holds less than this worker wrote: resume from there
     |  +- ClaimsForgotten        two generations passed since this worker's first claim: start anew
     |  +- PeriodIncomplete       usage of a period that is to be closed may still be on its way
     |  +- BillingLeaseLost       another process closes, adjusts or re-rates now
@@ -55,6 +56,13 @@ class ClaimsForgotten(TransientError):
     """The memory has moved two generations past this worker's first claim.
 
     Claims of that age are forgotten, and some of this worker's may not be in raw history yet.
+    """
+
+
+class RowsLost(TransientError):
+    """ClickHouse holds less of a partition than this worker wrote: it was restored, or emptied.
+
+    What the worker remembers is not what is stored; it starts anew from what is durable.
     """
 
 

@@ -14,7 +14,7 @@ BREACHES_MAX = 200
 #: Plans with their currency, and meters, that are shown.
 SPEND_MAX = 50
 #: Classes of transient errors, which end a flow.
-ERRORS = ("DependencyDown", "AssignmentLost", "DedupMemoryLost", "ClaimsForgotten")
+ERRORS = ("DependencyDown", "AssignmentLost", "DedupMemoryLost", "RowsLost", "ClaimsForgotten")
 
 _SECOND, _MINUTE, _HOUR, _DAY = 1000, 60_000, 3_600_000, 86_400_000
 #: From the record timestamp; 10 s is the bound of the freshness objective.

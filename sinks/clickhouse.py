@@ -44,7 +44,11 @@ QUERY_SETTINGS: dict[str, Any] = {
     "max_expanded_ast_elements": 10_000_000,
 }
 #: Codes that mean "not now": timeouts, memory, too many parts or queries, read-only, network.
-_NOT_NOW = (159, 164, 201, 202, 209, 210, 241, 242, 243, 252, 279, 319, 425, 999)
+_NOT_NOW = (159, 164, 201, 202, 209, 210, 241, 242, 252, 279, 319, 425, 999)
+#: Too little space for a part; and what the system says, to which ClickHouse gives several codes.
+_NO_SPACE, _NO_SPACE_LEFT = 243, "No space left on device"
+#: No such table, no such database: not migrated yet, or emptied.
+_NOT_MIGRATED = (60, 81)
 
 
 def connect_clickhouse(
@@ -80,6 +84,18 @@ def clickhouse_errors(doing: str) -> Iterator[None]:
         yield
     except DatabaseError as error:
         code = error_code(error)
+        if code in _NOT_MIGRATED:
+            msg = (
+                f"ClickHouse lacks what `meterline migrate` creates, while {doing}: "
+                f"{_first_line(error)}"
+            )
+            raise DependencyDown(msg) from error
+        if code == _NO_SPACE or _NO_SPACE_LEFT in str(error):
+            msg = (
+                f"ClickHouse has no space left on its disk, while {doing}: {_first_line(error)}. "
+                "Nothing is lost; counting goes on when there is space again"
+            )
+            raise DependencyDown(msg) from error
         if isinstance(error, OperationalError) or code is None or code in _NOT_NOW:
             msg = f"ClickHouse cannot serve now, while {doing}: {_first_line(error)}"
             raise DependencyDown(msg) from error

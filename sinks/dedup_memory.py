@@ -25,6 +25,7 @@ from metering.claims import Claim, ClaimAnswers, Claims, CoverageMoved
 from metering.errors import AssignmentLost, ClaimsForgotten, DedupMemoryLost
 from sinks.dedup_connection import connect_redis, redis_errors
 from sinks.dedup_load import DedupLoad, dedup_load
+from sinks.dedup_servers import Call, call_each, servers_of
 from sinks.dedup_transactions import Asked, ClaimTransactions
 
 #: How the keys are laid out; a memory of another format is rebuilt when it is adopted.
@@ -267,14 +268,11 @@ class RedisDedupMemory:
         packed = pack_claims(claims, shards=self._layout.shards, buckets=self._layout.buckets)
         orders = self._orders(claims)
         with redis_errors("claiming identities"):
-            pipe = self._client.pipeline(transaction=False)
-            for shard, order in orders:
-                script(
-                    keys=[self._layout.state_key(shard)],
-                    args=[self._marker, *args, packed[order].tobytes()],
-                    client=pipe,
-                )
-            replies: list[Any] = pipe.execute(raise_on_error=False)
+            calls = [
+                Call(self._layout.state_key(shard), [self._marker, *args, packed[order].tobytes()])
+                for shard, order in orders
+            ]
+            replies = call_each(self._client, script, calls=calls)
         self._raise_refusals(replies, claims.source)
         return _answers(claims, orders=[order for _, order in orders], replies=replies)
 
@@ -320,7 +318,8 @@ class RedisDedupMemory:
                 self._advancing,
                 self._reassigning,
             ):
-                self._client.script_load(script.script)
+                for server in servers_of(self._client):
+                    server.script_load(script.script)
 
     def _lost(self) -> str:
         return f"the dedup memory {self._marker[:8]} is gone from Redis; it has to be rebuilt"

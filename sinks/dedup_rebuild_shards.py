@@ -12,6 +12,7 @@ from metering.claims import Claims
 from metering.errors import DependencyDown
 from sinks.dedup_connection import redis_errors
 from sinks.dedup_memory import CLAIMS_PER_CALL, FORMAT, MemoryLayout, script_text
+from sinks.dedup_servers import Call, call_each
 
 _KEYS_PER_CALL = 1000
 
@@ -58,15 +59,18 @@ class RebuildShards:
         packed = pack_claims(claims, shards=self.layout.shards, buckets=self.layout.buckets)
         shards = shard_of(claims.identities, shards=self.layout.shards)
         with redis_errors("claiming identities from raw history"):
-            pipe = self._server.pipeline(transaction=False)
+            calls = []
             for shard in range(self.layout.shards):
                 for window in np.unique(windows).tolist():
                     order = np.flatnonzero((shards == shard) & (windows == window))
                     for at in range(0, len(order), CLAIMS_PER_CALL):
                         some = packed[order[at : at + CLAIMS_PER_CALL]].tobytes()
                         key = self.layout.state_key(shard)
-                        self._restore(keys=[key], args=[self._token, window, some], client=pipe)
-            replies = pipe.execute()
+                        calls.append(Call(key, [self._token, window, some]))
+            replies = call_each(self._server, self._restore, calls=calls)
+            for reply in replies:
+                if isinstance(reply, Exception):
+                    raise reply
         if any(reply != b"K" for reply in replies):
             raise DependencyDown(_OVERTAKEN)
 

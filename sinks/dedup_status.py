@@ -10,8 +10,9 @@ from clickhouse_connect.driver.client import Client
 from metering.settings import Settings
 from sinks.clickhouse import clickhouse_errors
 from sinks.dedup_adopt import layout_of
-from sinks.dedup_connection import connect_redis, redis_errors
+from sinks.dedup_connection import connect_redis, redis_errors, run_id
 from sinks.dedup_memory import MemoryLayout, entries_key
+from sinks.dedup_servers import infos, server_of, servers_of
 
 #: Buckets that are looked at, over all shards and generations.
 _SAMPLE = 400
@@ -86,13 +87,16 @@ def dedup_status(settings: Settings, client: Client) -> DedupStatus:
     layout = layout_of(settings)
     server: Any = connect_redis(settings.redis_url.get_secret_value())
     with redis_errors("reading the dedup memory"):
-        info: dict[str, Any] = server.info()
-        limit = server.config_get("hash-max-listpack-entries")
+        memory = infos(server, "memory")
+        limits = [
+            each.config_get("hash-max-listpack-entries").get("hash-max-listpack-entries", 0)
+            for each in servers_of(server)
+        ]
         status = DedupStatus(
-            [Adoption(*row) for row in rows], str(info["run_id"]), layout.shards,
-            buckets=layout.buckets, used_memory=int(info["used_memory"]),
-            maxmemory=int(info["maxmemory"]),
-            listpack_limit=int(limit.get("hash-max-listpack-entries", 0)),
+            [Adoption(*row) for row in rows], run_id(server), layout.shards,
+            buckets=layout.buckets, used_memory=sum(int(each["used_memory"]) for each in memory),
+            maxmemory=sum(int(each["maxmemory"]) for each in memory),
+            listpack_limit=min(map(int, limits)),
             is_rebuilding=bool(server.exists(f"{layout.prefix}:rebuilding")),
         )  # fmt: skip
         for shard in range(layout.shards):
@@ -139,7 +143,7 @@ def _sample(server: Any, layout: MemoryLayout, *, windows: list[int]) -> Sample:
         state = layout.state_key(chance.randrange(layout.shards)).encode()
         bucket = chance.randrange(layout.buckets).to_bytes(4, "big")
         key = b"%s:%d:%s" % (state, window, bucket)
-        pipe = server.pipeline(transaction=False)
+        pipe = server_of(server, state.decode()).pipeline(transaction=False)
         pipe.hlen(key)
         pipe.memory_usage(key)
         pipe.object("ENCODING", key)

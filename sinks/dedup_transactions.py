@@ -18,6 +18,7 @@ import redis
 from numpy.typing import NDArray
 
 from metering.claim_commands import found_in, get_commands, put_commands
+from sinks.dedup_servers import server_of
 
 _MULTI = b"*1\r\n$5\r\nMULTI\r\n"
 _EXEC = b"*1\r\n$4\r\nEXEC\r\n"
@@ -45,7 +46,7 @@ class ClaimTransactions:
 
     def __init__(self, client: redis.Redis, states: list[str]) -> None:
         """`client` says where and how to connect, in protocol 2; `states` are keys."""
-        self._shards = [_ShardConnection(client, state) for state in states]
+        self._shards = [_ShardConnection(server_of(client, state), state) for state in states]
 
     def claim(self, asked: Asked, claims: list[NDArray[np.void]]) -> list[NDArray[np.bool_]]:
         """Which of the packed `claims`, by shard, are first, and stand; others stay undecided."""

@@ -48,6 +48,20 @@ class Progress:
             ).result_rows
         return int(rows[0][0]) if rows[0][1] else None
 
+    def next_offsets(self, sources: list[Source]) -> dict[tuple[str, int], int]:
+        """The same of many, by stream and partition; without those of which nothing is durable."""
+        with clickhouse_errors("reading how far partitions are durable"):
+            rows = self._client.query(
+                "SELECT stream, partition, max(next_offset) FROM watermarks "
+                "WHERE stream IN %(streams)s AND partition IN %(partitions)s "
+                "GROUP BY stream, partition",
+                parameters={
+                    "streams": sorted({source.stream for source in sources}),
+                    "partitions": sorted({source.partition for source in sources}),
+                },
+            ).result_rows
+        return {(str(stream), int(place)): int(offset) for stream, place, offset in rows}
+
     def live_stream(self, topic: str, topic_id: str, *, accepted: str | None = None) -> str:
         """Name of the stream that a topic is; registers it when it is first seen.
 

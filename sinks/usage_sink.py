@@ -12,8 +12,9 @@
                Crash after: nothing is left to do.
 
 Before each step the assignments and the marker of the dedup memory are asked again: a worker
-that was replaced stops here. Every row is keyed or a maximum, so a step that may or may not have
-happened is simply done again.
+that was replaced stops here. Before steps 2 and 3 ClickHouse is asked whether it still holds what
+this worker wrote (`sinks/durable_rows.py`). Every row is keyed or a maximum, so a step that may or
+may not have happened is simply done again.
 """
 
 from collections.abc import Callable
@@ -30,6 +31,8 @@ from metering.flush import Flush, PartitionFlush
 from metering.rejection import Rejection
 from sinks import rows
 from sinks.clickhouse import insert_arrow
+from sinks.durable_rows import DurableRows
+from sinks.progress import Progress
 
 
 class Committer(Protocol):
@@ -66,15 +69,30 @@ class UsageSink:
         self._topic = topic
         self._still_ours = still_ours
         self._before_step = before_step or (lambda _step: None)
+        self._durable = DurableRows(Progress(client))
+
+    def began(self, source: Source, next_offset: int | None) -> None:
+        """An assignment, of which so much is durable: should it become less, nothing is written.
+
+        May be another thread's call.
+        """
+        self._durable.began(source, next_offset)
 
     def write(self, flush: Flush) -> None:
-        """Take the four steps. Raises `DependencyDown`, `AssignmentLost`, `DedupMemoryLost`."""
+        """Take the four steps.
+
+        Raises `DependencyDown`, `AssignmentLost`, `DedupMemoryLost`, `RowsLost`.
+        """
         flush = self._fenced(flush, 1)
         self._raw(flush)
         flush = self._fenced(flush, 2)
+        self._durable.require([part.source for part in flush.parts])
         self._insert("usage_totals", rows.total_rows(flush))
         flush = self._fenced(flush, 3)
+        self._durable.require([part.source for part in flush.parts])
         self._insert("watermarks", rows.watermark_rows(flush))
+        for part in flush.parts:
+            self._durable.wrote(part.source, part.next_offset)
         flush = self._fenced(flush, 4)
         self._committer.commit({part.source: part.next_offset for part in flush.parts})
 

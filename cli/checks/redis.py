@@ -1,6 +1,7 @@
 """Redis: it never forgets by itself, survives a restart, and has room."""
 
 import time
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ from metering.settings import Settings
 from sinks.clickhouse import connect_clickhouse
 from sinks.dedup_connection import connect_redis, redis_errors
 from sinks.dedup_memory import BUCKET_ENTRIES
+from sinks.dedup_servers import servers_of
 from sinks.dedup_status import DedupStatus, dedup_status
 
 AREA = "redis"
@@ -21,17 +23,34 @@ _SECOND = timedelta(seconds=1)
 
 
 def check_redis(settings: Settings) -> list[Check]:
-    """All of it. Raises `DependencyDown` when Redis does not answer."""
-    server: Any = connect_redis(settings.redis_url.get_secret_value())
+    """All of it. Raises `DependencyDown` when Redis does not answer.
+
+    Of a cluster each server is checked; their checks carry the address.
+    """
+    client: Any = connect_redis(settings.redis_url.get_secret_value())
     with redis_errors("looking at the server"):
-        info: dict[str, Any] = server.info()
-        listpack = int(
-            server.config_get("hash-max-listpack-entries").get("hash-max-listpack-entries", 0)
-        )
-        before = time.time()
-        seconds, microseconds = server.time()
-        after = time.time()
-        server.close()
+        servers = servers_of(client)
+        if len(servers) == 1:
+            found = _check_server(settings, servers[0], share=1)
+        else:
+            found = [
+                replace(check, name=f"{check.name} ({_address(server)})")
+                for server in sorted(servers, key=_address)
+                for check in _check_server(settings, server, share=len(servers))
+            ]
+        client.close()
+    return found
+
+
+def _check_server(settings: Settings, server: Any, *, share: int) -> list[Check]:
+    """One server, which holds the memory, or one part in `share` of it."""
+    info: dict[str, Any] = server.info()
+    listpack = int(
+        server.config_get("hash-max-listpack-entries").get("hash-max-listpack-entries", 0)
+    )
+    before = time.time()
+    seconds, microseconds = server.time()
+    after = time.time()
     version = str(info["redis_version"])
     return [
         judged(
@@ -39,7 +58,7 @@ def check_redis(settings: Settings) -> list[Check]:
             fail="" if _as_numbers(version) >= _VERSION_MIN else "expected 7.0 or newer",
         ),
         *_check_keeping(info),
-        *_check_room(settings, info),
+        *_check_room(settings, info, share=share),
         judged(
             AREA, "hash-max-listpack-entries", str(listpack),
             warn="" if listpack >= 2 * BUCKET_ENTRIES
@@ -48,6 +67,11 @@ def check_redis(settings: Settings) -> list[Check]:
         ),
         check_clock(AREA, seconds + microseconds / 1_000_000, before, after),
     ]  # fmt: skip
+
+
+def _address(server: Any) -> str:
+    known = server.connection_pool.connection_kwargs
+    return f"{known['host']}:{known['port']}"
 
 
 def check_dedup(settings: Settings) -> list[Check]:
@@ -95,9 +119,9 @@ def _check_keeping(info: dict[str, Any]) -> list[Check]:
     ]  # fmt: skip
 
 
-def _check_room(settings: Settings, info: dict[str, Any]) -> list[Check]:
+def _check_room(settings: Settings, info: dict[str, Any], *, share: int) -> list[Check]:
     used, limit = int(info["used_memory"]), int(info["maxmemory"])
-    needed = 2 * settings.dedup_events_max * _ENTRY_BYTES
+    needed = 2 * settings.dedup_events_max * _ENTRY_BYTES // share
     if not limit:
         return [
             judged(
@@ -106,12 +130,13 @@ def _check_room(settings: Settings, info: dict[str, Any]) -> list[Check]:
                 "the machine runs out",
             )
         ]  # fmt: skip
-    share = used / limit
+    filled = used / limit
     remedy = "raise maxmemory: a Redis that is full stops all counting"
     return [
         judged(
             AREA, "memory", f"{_mb(used)} of {_mb(limit)} used",
-            fail=remedy if share >= _USED_FAIL else "", warn=remedy if share >= _USED_WARN else "",
+            fail=remedy if filled >= _USED_FAIL else "",
+            warn=remedy if filled >= _USED_WARN else "",
         ),
         judged(
             AREA, "memory needed", f"some {_mb(needed)} for two full generations",

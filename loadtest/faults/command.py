@@ -1,8 +1,10 @@
 """`python -m loadtest faults`: the matrix of faults under load, each cell checked to the cent."""
 
+import logging
 import shlex
 import signal
 import sys
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -56,12 +58,13 @@ def faults(
     _say(console, f"seed {seed}; logs in {folder}")
     if given := given_addresses():
         _say(console, f"{', '.join(given)} stay as they are: only servers of our own are hurt")
+    logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)  # it is away on purpose
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started is stopped
     servers = HurtServers(folder / "stack")
     try:
         servers.up()
         machine = describe_machine(servers.addresses(), folder)
-        results = _run(console, Matrix(servers, folder, seed), cells=wanted, kills=kills)
+        results = _run(console, Matrix(servers, folder, seed=seed), cells=wanted, kills=kills)
     except CommandFailed as error:
         _say(console, f"FAULTS FAILED: {error}")
         raise typer.Exit(1) from None
@@ -81,18 +84,24 @@ def faults(
 
 def _run(console: Console, matrix: Matrix, *, cells: list[Cell], kills: int) -> list[Result]:
     results = []
-    for result in matrix.kill(kills) if kills else matrix.run(cells):
-        results.append(result)
-        _say(
-            console,
-            f"{result.name:<24} seed {result.seed}  {result.events:>9,} events"
-            f"  {result.seconds:5.0f} s  {result.verdict}",
-        )
-        for problem in result.problems[:_SHOWN_MAX]:
-            _say(console, f"    {problem}")
-        if len(result.problems) > _SHOWN_MAX:
-            _say(console, f"    ... {len(result.problems)} in all")
+    # Closed at once when this is interrupted: what was started is stopped.
+    with closing(matrix.kill(kills) if kills else matrix.run(cells)) as found:
+        for result in found:
+            results.append(result)
+            _tell(console, result)
     return results
+
+
+def _tell(console: Console, result: Result) -> None:
+    _say(
+        console,
+        f"{result.name:<24} seed {result.seed}  {result.events:>9,} events"
+        f"  {result.seconds:5.0f} s  {result.verdict}",
+    )
+    for problem in result.problems[:_SHOWN_MAX]:
+        _say(console, f"    {problem}")
+    if len(result.problems) > _SHOWN_MAX:
+        _say(console, f"    ... {len(result.problems)} in all")
 
 
 def _page(started_at: datetime, results: list[Result], *, machine: dict[str, str]) -> str:

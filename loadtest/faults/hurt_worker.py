@@ -68,9 +68,17 @@ class HurtWorker:
         self._process.kill()
         self._process.wait()
 
-    def stop(self) -> None:
-        """SIGTERM; it writes and commits what it read. Raises `CommandFailed` unless it ends so."""
+    def ask_to_stop(self) -> None:
+        """SIGTERM; it writes and commits what it read, and ends."""
         self._process.send_signal(signal.SIGTERM)
+
+    def stop(self) -> None:
+        """`ask_to_stop`, and wait. Raises `CommandFailed` unless it ends so."""
+        self.ask_to_stop()
+        self.wait_stopped()
+
+    def wait_stopped(self) -> None:
+        """Wait until it has ended as it was asked to. Raises `CommandFailed` when it does not."""
         code = self.wait_end(_STOP_S)
         if code != 0:
             self.kill()

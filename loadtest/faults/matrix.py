@@ -1,7 +1,7 @@
 """Runs cells one after the other, and kills workers at random; what came of each, as a table."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,8 @@ _RATE = 1_000
 _EVENTS_BEFORE, _EVENTS_AFTER = 4_000, 3_000
 _AFTER_S = 1.0
 _FLUSH_MAX = 4
+#: A world grows: what is read again, and what is compared.
+_CELLS_PER_WORLD = 8
 _KILLS_PER_WORLD, _EVENTS_PER_KILL = 25, 2_000
 _KILL_WORKERS = 3
 _BETWEEN_KILLS_S = (0.3, 2.0)
@@ -46,47 +48,74 @@ class Result:
         return f"{len(self.problems)} problems" if self.problems else "exact"
 
 
-@dataclass(frozen=True)
 class Matrix:
-    """Where cells are run, from which seed."""
+    """Runs cells on `servers`, from one seed; what they leave behind goes to `folder`."""
 
-    servers: HurtServers
-    folder: Path
-    seed: int
+    def __init__(self, servers: HurtServers, folder: Path, *, seed: int) -> None:
+        """Nothing is made yet."""
+        self._servers = servers
+        self._folder = folder
+        self._seed = seed
+        self._world: World | None = None
+        self._worlds = 0
 
-    def run(self, cells: Iterable[Cell]) -> Iterator[Result]:
+    def run(self, cells: Iterable[Cell]) -> Generator[Result]:
         """One result a cell; one that fails does not keep the others from running."""
-        for cell in cells:
-            random = Random(f"{self.seed}:{cell.name}")
-            kills = int(cell.fault in {"kill", "wiped"})
-            yield self._checked(
-                cell.name, self.seed, kills=kills, work=partial(_run_cell, cell=cell, random=random)
-            )
+        try:
+            for cell in cells:
+                random = Random(f"{self._seed}:{cell.name}")
+                kills = int(cell.fault in {"kill", "wiped"})
+                work = partial(_run_cell, cell=cell, random=random)
+                is_last = (cell.target, cell.fault) == ("kafka", "wiped")
+                yield self._checked(cell.name, self._seed, kills=kills, work=work, is_last=is_last)
+        finally:
+            self._leave()
 
-    def kill(self, kills: int) -> Iterator[Result]:
+    def kill(self, kills: int) -> Generator[Result]:
         """So many workers killed with SIGKILL, in rounds of 25 that are each checked."""
-        for number, first in enumerate(range(0, kills, _KILLS_PER_WORLD), start=1):
-            count, seed = min(_KILLS_PER_WORLD, kills - first), self.seed + number
-            work = partial(_run_kills, kills=count, random=Random(seed))
-            yield self._checked(f"kills {number}", seed, kills=count, work=work)
+        try:
+            for number, first in enumerate(range(0, kills, _KILLS_PER_WORLD), start=1):
+                count, seed = min(_KILLS_PER_WORLD, kills - first), self._seed + number
+                work = partial(_run_kills, kills=count, random=Random(seed))
+                yield self._checked(f"kills {number}", seed, kills=count, work=work, is_last=True)
+        finally:
+            self._leave()
 
     def _checked(
-        self, name: str, seed: int, *, kills: int, work: Callable[[World], list[str]]
-    ) -> Result:
-        """What `work` finds in a world of its own; what it raises is a problem."""
-        began, world = time.monotonic(), None
-        folder = self.folder / name.replace(":", "-").replace(" ", "-")
+        self, name: str, seed: int, *, kills: int, work: Callable[[World], list[str]],
+        is_last: bool,
+    ) -> Result:  # fmt: skip
+        """What `work` finds in the world that stands, or another; what it raises is a problem.
+
+        `is_last`: the world is of no use for other cells. Nor is one in which something went wrong.
+        """
+        began, before = time.monotonic(), 0
         try:
-            self.servers.up()
-            world = World(self.servers, folder, seed=seed, rate=_RATE)
+            world = self._entered(seed)
+            before = world.produced
+            world.begin(name)
             problems = work(world)
         except (CommandFailed, NotDelivered, KafkaException, ClickHouseError, OSError) as error:
             problems = [f"{type(error).__name__}: {error}"]
-        finally:
-            if world is not None:
-                world.close()
-        events = 0 if world is None else world.produced
+        events = 0 if self._world is None else self._world.produced - before
+        if problems or is_last:
+            self._leave()
         return Result(name, seed, events, kills, time.monotonic() - began, problems)
+
+    def _entered(self, seed: int) -> World:
+        if self._world is not None and self._world.cells >= _CELLS_PER_WORLD:
+            self._leave()
+        if self._world is None:
+            self._servers.up()
+            self._worlds += 1
+            folder = self._folder / f"world-{self._worlds}"
+            self._world = World(self._servers, folder, seed=seed, rate=_RATE)
+        return self._world
+
+    def _leave(self) -> None:
+        if self._world is not None:
+            self._world.close()
+        self._world = None
 
 
 def _run_cell(world: World, *, cell: Cell, random: Random) -> list[str]:
@@ -106,9 +135,7 @@ def _run_cell(world: World, *, cell: Cell, random: Random) -> list[str]:
     if is_lost:
         return expect_refusal(world)
     world.wait_accounted(world.produced, patience_s=PATIENCE_S)
-    found = world.differences()
-    world.stop_workers()
-    return found
+    return world.differences()
 
 
 def _run_kills(world: World, *, kills: int, random: Random) -> list[str]:

@@ -1,4 +1,8 @@
-"""One cell's deployment: a namespace of its own, its load, its workers, and the final reckoning."""
+"""A deployment that some cells have one after the other: its load, workers, and the reckoning.
+
+Making it (tables, topics, catalog) takes longer than most cells. What is compared at the end of
+each is everything since it was made, so that nothing of an earlier cell can go wrong unseen.
+"""
 
 import json
 import threading
@@ -12,6 +16,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from loadtest.catalog import write_catalog
 from loadtest.clickhouse import ClickHouse, database_of
+from loadtest.faults.completeness import Arrival, Completeness
 from loadtest.faults.hurt_servers import HurtServers
 from loadtest.faults.hurt_worker import HurtWorker
 from loadtest.meterline import CommandFailed, Meterline
@@ -75,7 +80,17 @@ class World:
         )
         self.workload = Workload(seed, plan, now)
         self.workers: list[HurtWorker] = []
+        self.cells = 0
+        self._cell = ""
         self._allowed = 0
+        self._completeness = Completeness(self._clickhouse)
+
+    def begin(self, name: str) -> None:
+        """Another cell; workers of the one before have ended. Their logs bear its name."""
+        self.cells += 1
+        self._cell = name.replace(":", "-").replace(" ", "-")
+        self.workers = []
+        self._allowed = self.produced
 
     @property
     def bootstrap_servers(self) -> str:
@@ -104,7 +119,8 @@ class World:
 
     def start_worker(self, **variables: str) -> HurtWorker:
         """Start one more."""
-        worker = HurtWorker(self.meterline, f"worker-{len(self.workers) + 1}", **variables)
+        name = f"{self._cell}-worker-{len(self.workers) + 1}"
+        worker = HurtWorker(self.meterline, name, **variables)
         self.workers.append(worker)
         return worker
 
@@ -125,6 +141,7 @@ class World:
         """
         is_over = threading.Event()
         failures: list[BaseException] = []
+        self.workload.go_on_at(datetime.now(UTC))
 
         def messages() -> Iterator[Message]:
             for message in self.workload:
@@ -170,14 +187,14 @@ class World:
                 )
             time.sleep(_POLL_S)
 
-    def stop_workers(self) -> None:
-        """SIGTERM to all that run. Raises `CommandFailed` when one does not end with 0."""
+    def differences(self) -> list[str]:
+        """What the oracle finds, and `meterline verify`; the workers are stopped meanwhile.
+
+        Raises `CommandFailed` when one does not end with 0.
+        """
         running = [worker for worker in self.workers if worker.code is None]
         for worker in running:
-            worker.stop()
-
-    def differences(self) -> list[str]:
-        """What the oracle finds, and `meterline verify`."""
+            worker.ask_to_stop()
         expected = self.workload.truth.outcome()
         clickhouse = self._clickhouse()
         found = settle(clickhouse, expected, deadline_s=_SETTLED_S).differences
@@ -186,6 +203,9 @@ class World:
         )
         found = found + compare_charges(charges, clickhouse.charges())
         told = [f"{each.what}: expected {each.expected}, got {each.got}" for each in found]
+        told += self._completeness.broken([Arrival(*row) for row in clickhouse.on_time()])
+        for worker in running:
+            worker.wait_stopped()
         return told + self.unverified()
 
     def unverified(self) -> list[str]:
@@ -198,6 +218,7 @@ class World:
 
     def close(self) -> None:
         """End what still runs."""
+        self._completeness.stop()
         for worker in self.workers:
             if worker.code is None:
                 worker.kill()

@@ -7,7 +7,7 @@ from time import monotonic, sleep
 
 import pytest
 from harness import Deploy, Deployment
-from worker_process import WorkerProcess, wait_for
+from worker_process import wait_for
 
 _KAFKA_AWAY_S = 30.0
 
@@ -50,7 +50,7 @@ def test_case_20_without_the_dedup_store_counting_stops_says_so_and_resumes(
 
         hurt()
         deployment.produce(share)
-        _wait_red(worker, "Redis does not answer")
+        worker.wait_red("Redis does not answer")
         sleep(2)
         page = worker.page("/readyz")
         assert (page.status, "Redis" in page.text) == (503, True)
@@ -98,21 +98,13 @@ def test_kafka_away_for_half_a_minute_costs_no_event(deploy: Deploy) -> None:
         kafka.kill()
         gone = monotonic()
         for worker in workers:
-            _wait_red(worker, "Kafka does not answer")
+            worker.wait_red("Kafka does not answer")
         sleep(max(0.0, gone + _KAFKA_AWAY_S - monotonic()))
         kafka.start()
 
     deployment.assert_exact()
     for worker in workers:
         worker.wait_ready()
-
-
-def _wait_red(worker: WorkerProcess, reason: str) -> None:
-    def is_red() -> bool:
-        page = worker.page("/readyz")
-        return page.status == 503 and reason in page.text
-
-    wait_for(f"readiness to say {reason!r}", is_red)
 
 
 def _reasons(deployment: Deployment) -> list[str]:

@@ -121,6 +121,15 @@ class WorkerProcess:
 
         wait_for(f"the worker of {self.log} to be ready", is_ready)
 
+    def wait_red(self, reason: str) -> None:
+        """Wait until it says that it is not ready, and that this is why."""
+
+        def is_red() -> bool:
+            page = self.page("/readyz")
+            return page.status == 503 and reason in page.text
+
+        wait_for(f"readiness to say {reason!r}", is_red)
+
     def wait_says(self, sentence: str) -> None:
         """Wait until its log holds a sentence."""
         wait_for(f"{sentence!r} in {self.log}", lambda: sentence in self.text)

@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
@@ -49,6 +49,25 @@ def test_exactly_the_events_asked_for_are_made(events: int) -> None:
     messages, outcome = _generated(replace(_PLAN, events=events))
     assert outcome.accounted == events
     assert sum(message.events for message in messages) == events
+
+
+def test_after_a_pause_events_occur_and_are_due_anew_and_repeat_nothing_from_before() -> None:
+    plan = replace(_PLAN, shares=replace(_NOTHING, same_partition_duplicates=0.2))
+    workload = Workload(7, plan, _STARTED)
+    messages = iter(workload)
+    before = [next(messages) for _ in range(2_000)]
+    later = _STARTED + timedelta(hours=1)
+    workload.go_on_at(later)
+    after = list(messages)
+
+    assert workload.truth.accounted == plan.events
+    assert 0 < after[0].due_s < 0.01
+    seconds = (plan.events - 2_000) / plan.events_per_second
+    assert after[-1].due_s == pytest.approx(seconds)
+    assert {message.value for message in before}.isdisjoint(message.value for message in after)
+    for message, event in zip(after, _events(after), strict=True):
+        occurred = datetime.fromisoformat(event["occurred_at"])
+        assert message.due_s + (later - occurred).total_seconds() < 65
 
 
 def test_shares_are_as_asked() -> None:

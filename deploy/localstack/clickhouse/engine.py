@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import time
 from collections.abc import Generator, Iterator, Mapping
 from datetime import timedelta
@@ -11,7 +12,7 @@ from typing import Any, Protocol
 
 from chdb.state.sqlitelike import Connection
 
-from deploy.localstack.clickhouse.faults import from_engine
+from deploy.localstack.clickhouse.faults import NOT_ENOUGH_SPACE, fault, from_engine
 
 # An insert is acknowledged only when its part and the directory entry are on disk.
 _CONFIG = """\
@@ -27,6 +28,8 @@ _CONFIG = """\
   <uncompressed_cache_size>0</uncompressed_cache_size>
 </clickhouse>
 """
+#: What a server reserves for each part beyond its data.
+_RESERVED_BYTES = 1 << 20
 _OPEN_PATIENCE = timedelta(seconds=10)
 
 
@@ -48,11 +51,38 @@ class OpenInsert(Protocol):
         ...
 
 
+class _CheckedInsert:
+    """An INSERT that refuses to finish where its data may not fit on the disk.
+
+    The embedded engine takes the data of such an INSERT, finishes, and keeps nothing of it.
+    """
+
+    def __init__(self, inserter: Any, data_dir: Path) -> None:
+        self._inserter = inserter
+        self._data_dir = data_dir
+        self._size_bytes = 0
+
+    def append(self, data: bytes) -> None:
+        """As the engine does."""
+        self._size_bytes += len(data)
+        self._inserter.append(data)
+
+    def finish(self) -> Written:
+        """As the engine does. Raises `ClickHouseError` where there is too little space."""
+        free, needed = shutil.disk_usage(self._data_dir).free, self._size_bytes + _RESERVED_BYTES
+        if free < needed:
+            sentence = f"Cannot reserve {needed} bytes, not enough space: {free} bytes are free"
+            raise fault(NOT_ENOUGH_SPACE, sentence)
+        written: Written = self._inserter.finish()
+        return written
+
+
 class Session:
     """One session: its own database, settings and parameters. Not for two threads at once."""
 
-    def __init__(self, connection: Any) -> None:
+    def __init__(self, connection: Any, data_dir: Path) -> None:
         self._connection = connection
+        self._data_dir = data_dir
 
     def use_database(self, name: str) -> None:
         """Make `name` the database of unqualified tables."""
@@ -89,7 +119,7 @@ class Session:
         """Begin an INSERT; leaving without finish() cancels it."""
         try:
             with self._connection.send_insert(sql, format_name) as inserter:
-                yield inserter
+                yield _CheckedInsert(inserter, self._data_dir)
         except RuntimeError as error:
             raise from_engine(error) from error
 
@@ -101,6 +131,7 @@ class Engine:
         data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         config = data_dir.with_name(f"{data_dir.name}.config.xml")
         config.write_text(_CONFIG.format(memory_bytes=memory_bytes))
+        self._data_dir = data_dir
         self._where = f"{data_dir}?config-file={config}"
         self._keeper = _open(self._where)
         text = self._keeper.query("SELECT version(), timezone()", "TabSeparated").bytes().decode()
@@ -111,7 +142,7 @@ class Engine:
         """Open a fresh session (0.2 ms): no request sees the settings of another."""
         connection = Connection(self._where)
         try:
-            yield Session(connection)
+            yield Session(connection, self._data_dir)
         finally:
             connection.close()
 

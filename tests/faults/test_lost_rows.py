@@ -1,0 +1,60 @@
+"""ClickHouse is set back, or emptied, while a worker runs on and is not told."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from harness import Deploy
+
+from sinks.migrate import migrate
+
+_PATIENT = {"session.timeout.ms": 120_000}
+
+
+def test_a_worker_notices_that_clickhouse_was_set_back_to_a_backup(
+    deploy: Deploy, tmp_path: Path
+) -> None:
+    deployment = deploy(events=12_000)
+    clickhouse, backup = deployment.stack.service("clickhouse"), tmp_path / "backup"
+    worker = deployment.start_worker()
+    deployment.produce(0.3)
+    deployment.wait_drained()
+    worker.stop()
+    clickhouse.stop()
+    shutil.copytree(clickhouse.folder, backup, symlinks=True)
+    clickhouse.start()
+    backed_up = deployment.durable()
+
+    # It stands still between two requests, so that it misses nothing but its rows; its group waits.
+    worker = deployment.start_worker(freeze_before="flush:3", kafka=_PATIENT)
+    deployment.produce(0.7)
+    worker.wait_frozen()
+    assert deployment.durable() != backed_up
+    clickhouse.stop()
+    shutil.rmtree(clickhouse.folder)
+    shutil.copytree(backup, clickhouse.folder, symlinks=True)
+    clickhouse.start()
+    assert deployment.durable() == backed_up
+    worker.resume()
+
+    worker.wait_says("RowsLost: ClickHouse lost rows that this worker wrote")
+    deployment.produce()
+    deployment.assert_exact()
+    assert worker.is_running
+
+
+def test_a_worker_waits_for_the_tables_of_a_clickhouse_that_was_emptied(deploy: Deploy) -> None:
+    deployment = deploy(events=8_000)
+    worker = deployment.start_worker(freeze_before="flush:4")
+    deployment.produce(0.6)
+    worker.wait_frozen()
+    deployment.stack.service("clickhouse").wipe()
+    worker.resume()
+
+    worker.wait_red("ClickHouse lacks what `meterline migrate` creates")
+    assert worker.page("/healthz").status == 200
+    migrate(deployment.settings)
+    deployment.produce()
+    deployment.assert_exact()
+    assert worker.is_running

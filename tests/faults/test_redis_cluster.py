@@ -1,0 +1,68 @@
+"""The dedup memory over a Redis Cluster of three servers, one of which goes away under load."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from time import sleep
+
+import pytest
+from harness import Deployment
+from redis_cluster import RedisCluster
+
+from cli.checks.redis import check_redis
+from cli.checks.result import Level
+from deploy.localstack.stack import LocalStack
+from loadtest.plan import Plan
+from sinks.clickhouse import connect_clickhouse
+from sinks.dedup_status import dedup_status
+
+_SHARDS = ("d0", "d1", "d2", "d3")
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[RedisCluster]:
+    """A fresh one."""
+    made = RedisCluster(tmp_path / "cluster")
+    try:
+        made.up()
+        yield made
+    finally:
+        made.down()
+
+
+@pytest.mark.parametrize("fault", ["restarted", "wiped"])
+@pytest.mark.parametrize("holds", ["the home shard", "another shard"])
+def test_one_server_of_a_cluster_lost_under_load_costs_no_event(
+    fault_stack: LocalStack, cluster: RedisCluster, tmp_path: Path, seed: int, *,
+    fault: str, holds: str,
+) -> None:  # fmt: skip
+    given = {**fault_stack.env(), "REDIS_URL": cluster.url}
+    stack = LocalStack(tmp_path / "stack", environment=given)
+    (tmp_path / "deployment").mkdir()
+    plan = Plan(events=20_000, partitions=4, customers=300, events_per_second=5_000)
+    with closing(Deployment(stack, tmp_path / "deployment", seed=seed, plan=plan)) as deployment:
+        holders = [cluster.holder_of(tag) for tag in _SHARDS]
+        lost = holders[0] if holds == "the home shard" else max(set(holders) - {holders[0]})
+        workers = [deployment.start_worker(), deployment.start_worker()]
+        deployment.wait_shared(*workers)
+
+        with deployment.producing(over_s=6):
+            sleep(2)
+            assert all(cluster.keys(number) for number in holders)
+            assert len(set(holders)) > 1
+            cluster.kill(lost)
+            workers[0].wait_red("Redis")
+            if fault == "wiped":
+                cluster.wipe(lost)
+            cluster.start(lost)
+
+        deployment.assert_exact()
+        for worker in workers:
+            worker.wait_ready()
+        reasons = [row[0] for row in deployment.query("SELECT reason FROM dedup_memories")]
+        assert ("memory lost" if fault == "wiped" else "redis restarted") in reasons
+        status = dedup_status(deployment.settings, connect_clickhouse(deployment.settings))
+        assert status.is_in_force
+        assert all(check.level != Level.FAIL for check in check_redis(deployment.settings))
