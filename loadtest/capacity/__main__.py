@@ -59,7 +59,7 @@ def main(
             "assumptions": asdict(given),
         }
         _STORED.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
-        put(_PAGE, NAME, text)
+        put(_PAGE, NAME, text=text)
 
 
 def measured_by(report: dict[str, Any]) -> Measured:

@@ -80,7 +80,7 @@ def main() -> int:
     )
     console.print(f"written: {_RESULTS.relative_to(REPOSITORY)}/{stem}.md and .json", markup=False)
     if options.page:
-        put(_PAGE, _NAME, text)
+        put(_PAGE, _NAME, text=text)
     is_sound = all(row.runs and not row.errors for row in rows)
     console.print(f"{'BENCH OK' if is_sound else 'BENCH FAILED'} seed={options.seed}")
     return 0 if is_sound else 1
