@@ -18,7 +18,17 @@ NAME = "python -m loadtest.capacity"
 _PAGE = Path("docs/capacity.md")
 #: What the page was computed from, so that anybody can compute it again.
 _STORED = Path("docs/capacity.json")
-_TOLD = ("CPU", "cores", "memory", "kernel", "Python", "Redis", "ClickHouse", "commit")
+_TOLD = (
+    "CPU",
+    "cores",
+    "memory",
+    "load average",
+    "kernel",
+    "Python",
+    "Redis",
+    "ClickHouse",
+    "commit",
+)
 
 
 def main(
