@@ -107,7 +107,7 @@ def _measure(comparison: Comparison, options: argparse.Namespace) -> list[Row]:
 def _report(
     rows: list[Row], options: argparse.Namespace, machine: dict[str, str], started_at: datetime
 ) -> list[str]:
-    command = " ".join(["tests/bench/peers", *sys.argv[1:]]).replace("--only ", "--only=")
+    command = " ".join(["tests/bench/peers", *sys.argv[1:]])
     told = ("CPU", "cores", "memory", "load average", "kernel", "Python", "packages", "Redis",
             "ClickHouse", "commit")  # fmt: skip
     others = [run.others_cores for row in rows for run in row.runs]
