@@ -113,9 +113,10 @@ def _report(
     others = [run.others_cores for row in rows for run in row.runs]
     when = (
         f"`{command}` of {started_at:%Y-%m-%d %H:%M} UTC, seed {options.seed}, rounds:"
-        f" {options.rounds}. Other programs of the machine took"
-        f" {min(others, default=0):.2f} to {max(others, default=0):.2f} cores meanwhile."
+        f" {options.rounds}."
     )
+    if others:
+        when += f" Other programs took {min(others):.2f} to {max(others):.2f} cores meanwhile."
     return [
         when,
         "",
