@@ -22,7 +22,7 @@ def printed(page: str, name: str) -> str:
     return page.partition(first)[2].partition(last)[0].strip()
 
 
-def put(path: Path, name: str, text: str) -> None:
+def put(path: Path, name: str, *, text: str) -> None:
     """Replace what stands between the marks of `name`; the rest of the page is kept."""
     page = path.read_text(encoding="utf-8")
     printed(page, name)

@@ -18,7 +18,17 @@ NAME = "python -m loadtest.capacity"
 _PAGE = Path("docs/capacity.md")
 #: What the page was computed from, so that anybody can compute it again.
 _STORED = Path("docs/capacity.json")
-_TOLD = ("CPU", "cores", "memory", "kernel", "Python", "Redis", "ClickHouse", "commit")
+_TOLD = (
+    "CPU",
+    "cores",
+    "memory",
+    "load average",
+    "kernel",
+    "Python",
+    "Redis",
+    "ClickHouse",
+    "commit",
+)
 
 
 def main(
@@ -59,7 +69,7 @@ def main(
             "assumptions": asdict(given),
         }
         _STORED.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
-        put(_PAGE, NAME, text)
+        put(_PAGE, NAME, text=text)
 
 
 def measured_by(report: dict[str, Any]) -> Measured:

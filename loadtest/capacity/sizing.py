@@ -117,11 +117,11 @@ def worker_limit(costs: Costs, given: Assumptions) -> float:
     return given.utilisation * _US / costs.worker_locked_us
 
 
-def size(costs: Costs, given: Assumptions, rate: float) -> Sizing:
+def size(costs: Costs, given: Assumptions, *, rate: float) -> Sizing:
     """What `rate` events/s, sustained all day, need."""
-    workers = _workers(costs, given, rate)
-    redis, dedup_bytes = _redis(costs, given, rate)
-    clickhouse = _clickhouse(costs, given, rate)
+    workers = _workers(costs, given, rate=rate)
+    redis, dedup_bytes = _redis(costs, given, rate=rate)
+    clickhouse = _clickhouse(costs, given, rate=rate)
     partitions = workers.units * given.partitions_per_worker
     wait_s, inserts = _flushes(given, rate, workers=workers.units)
     limits = (
@@ -134,7 +134,7 @@ def size(costs: Costs, given: Assumptions, rate: float) -> Sizing:
     kafka_day = rate * DAY_S * costs.kafka_bytes * given.kafka_replicas
     return Sizing(
         rate=rate,
-        needs=(workers, redis, clickhouse, _kafka(costs, given, rate)),
+        needs=(workers, redis, clickhouse, _kafka(costs, given, rate=rate)),
         limits=limits,
         partitions=partitions,
         dedup_bytes=dedup_bytes,
@@ -146,18 +146,18 @@ def size(costs: Costs, given: Assumptions, rate: float) -> Sizing:
     )
 
 
-def _workers(costs: Costs, given: Assumptions, rate: float) -> Need:
+def _workers(costs: Costs, given: Assumptions, *, rate: float) -> Need:
     exact = rate / worker_limit(costs, given)
     units = math.ceil(exact)
     cores = rate * costs.worker_us / _US / given.utilisation
     memory = units * costs.worker_memory_bytes
     return Need(
         "workers", "worker: the thread of its partitions", exact, units, 1, cores, memory,
-        _machines(given, cores, memory),
+        _machines(given, cores=cores, memory_bytes=memory),
     )  # fmt: skip
 
 
-def _redis(costs: Costs, given: Assumptions, rate: float) -> tuple[Need, float]:
+def _redis(costs: Costs, given: Assumptions, *, rate: float) -> tuple[Need, float]:
     memory = rate * DAY_S * given.window_days * GENERATIONS * costs.redis_bytes
     by_memory = memory / given.redis_process_bytes
     by_thread = rate * costs.redis_us / _US / given.utilisation
@@ -169,11 +169,11 @@ def _redis(costs: Costs, given: Assumptions, rate: float) -> tuple[Need, float]:
     taken = units * given.redis_replicas * min(given.redis_process_bytes, memory / units) * 4 / 3
     return Need(
         "Redis masters", why, exact, units, given.redis_replicas, cores, taken,
-        _machines(given, cores, taken),
+        _machines(given, cores=cores, memory_bytes=taken),
     ), memory  # fmt: skip
 
 
-def _clickhouse(costs: Costs, given: Assumptions, rate: float) -> Need:
+def _clickhouse(costs: Costs, given: Assumptions, *, rate: float) -> Need:
     cores = rate * (costs.clickhouse_us + costs.clickhouse_merges_us) / _US / given.utilisation
     exact = cores / given.machine_cores
     units = math.ceil(exact)
@@ -185,7 +185,7 @@ def _clickhouse(costs: Costs, given: Assumptions, rate: float) -> Need:
     )  # fmt: skip
 
 
-def _kafka(costs: Costs, given: Assumptions, rate: float) -> Need:
+def _kafka(costs: Costs, given: Assumptions, *, rate: float) -> Need:
     """Every replica writes an event; followers and the workers read it from its leader."""
     cost = given.kafka_replicas * (costs.kafka_write_us + costs.kafka_read_us)
     cores = rate * cost / _US / given.utilisation
@@ -211,7 +211,7 @@ def _flushes(given: Assumptions, rate: float, *, workers: int) -> tuple[float, f
     return wait_s, workers / wait_s
 
 
-def _machines(given: Assumptions, cores: float, memory_bytes: float) -> int:
+def _machines(given: Assumptions, *, cores: float, memory_bytes: float) -> int:
     return math.ceil(
         max(cores / given.machine_cores, memory_bytes / given.machine_memory_bytes)
     )  # fmt: skip

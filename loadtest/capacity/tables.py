@@ -27,7 +27,7 @@ class Measured:
 def render(measured: Measured, given: Assumptions) -> str:
     """All tables."""
     costs = measured.costs
-    sizings = [size(costs, given, rate) for rate in RATES]
+    sizings = [size(costs, given, rate=rate) for rate in RATES]
     parts = [
         _run(measured), _costs(costs), _assumptions(given), _units(costs, given),
         _sizes(sizings), _storage(sizings), _windows(costs, given), _limits(sizings),
@@ -96,7 +96,7 @@ def _assumptions(given: Assumptions) -> Iterator[str]:
 
 def _units(costs: Costs, given: Assumptions) -> Iterator[str]:
     one = {need.part: given_rate / need.exact for given_rate in RATES[:1]
-           for need in size(costs, given, given_rate).needs}  # fmt: skip
+           for need in size(costs, given, rate=given_rate).needs}  # fmt: skip
     yield from _table(
         ("one of each carries", "events/s", "grows by"),
         (
@@ -162,7 +162,7 @@ def _windows(costs: Costs, given: Assumptions) -> Iterator[str]:
         at = replace(given, window_days=days)
         cells = []
         for rate in RATES:
-            found = size(costs, at, rate)
+            found = size(costs, at, rate=rate)
             masters = found.need("Redis masters").units
             cells.append(f"{bytes_text(found.dedup_bytes)}, {masters:,}")
         rows.append((name, *cells))

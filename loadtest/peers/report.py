@@ -13,7 +13,7 @@ from loadtest.peers.deviation import Deviation
 #: Processes whose CPU time is told apart, in the order of the columns.
 PROCESSES = ("process", "kafka", "redis", "clickhouse")
 #: The row that all are compared with.
-OURS = "meterline"
+OURS = "worker"
 _MISSING = "-"
 
 

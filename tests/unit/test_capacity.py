@@ -56,7 +56,7 @@ def test_a_worker_carries_what_its_lock_allows() -> None:
 
 
 def test_every_part_of_a_million_events_a_second() -> None:
-    found = size(COSTS, GIVEN, 1_000_000)
+    found = size(COSTS, GIVEN, rate=1_000_000)
     workers, redis = found.need("workers"), found.need("Redis masters")
     clickhouse, kafka = found.need("ClickHouse shards"), found.need("Kafka brokers")
     assert (workers.units, workers.cores) == (10, 12)  # 1 M / 100 k; 6 cores at one half
@@ -76,7 +76,7 @@ def test_every_part_of_a_million_events_a_second() -> None:
 
 
 def test_storage_of_a_day_has_all_copies() -> None:
-    found = size(COSTS, GIVEN, 10_000)
+    found = size(COSTS, GIVEN, rate=10_000)
     assert found.raw_day_bytes == 10_000 * 86_400 * 50 * 2
     assert found.totals_day_bytes == 10_000 * 86_400 * 2 * 2
     assert found.kafka_day_bytes == 10_000 * 86_400 * 100 * 3
@@ -84,15 +84,20 @@ def test_storage_of_a_day_has_all_copies() -> None:
 
 
 def test_the_part_of_which_most_are_needed_is_the_first_bottleneck() -> None:
-    assert size(COSTS, GIVEN, 10_000).first_bottleneck == "Redis: memory of the dedup window"
+    assert size(COSTS, GIVEN, rate=10_000).first_bottleneck == "Redis: memory of the dedup window"
     short = replace(GIVEN, window_days=0.001)
-    assert size(COSTS, short, 10_000).first_bottleneck == "worker: the thread of its partitions"
+    assert (
+        size(COSTS, short, rate=10_000).first_bottleneck == "worker: the thread of its partitions"
+    )
     slow = replace(COSTS, redis_us=20)
-    assert size(slow, short, 10_000).first_bottleneck == "Redis: its one thread"
+    assert size(slow, short, rate=10_000).first_bottleneck == "Redis: its one thread"
     heavy = replace(COSTS, clickhouse_us=300)
-    assert size(heavy, short, 10_000).first_bottleneck == "ClickHouse: cores that insert and merge"
+    assert (
+        size(heavy, short, rate=10_000).first_bottleneck
+        == "ClickHouse: cores that insert and merge"
+    )
     wide = replace(COSTS, kafka_bytes=100_000)
-    assert size(wide, short, 10_000).first_bottleneck == "Kafka: network of a broker"
+    assert size(wide, short, rate=10_000).first_bottleneck == "Kafka: network of a broker"
 
 
 @pytest.mark.parametrize(
@@ -106,17 +111,17 @@ def test_the_part_of_which_most_are_needed_is_the_first_bottleneck() -> None:
 def test_flushes_gather_longer_until_they_are_full(
     rate: int, wait_s: float, inserts: float
 ) -> None:
-    found = size(COSTS, GIVEN, rate)
+    found = size(COSTS, GIVEN, rate=rate)
     assert (found.flush_wait_s, found.limits[0].asked) == (wait_s, inserts)
     assert found.limits[0].is_passed == (inserts > 10)
 
 
 def test_a_limit_that_is_passed_is_the_bottleneck() -> None:
     short = replace(GIVEN, window_days=0.001)
-    assert size(COSTS, short, 10_000_000).first_bottleneck.startswith("ClickHouse: inserts")
+    assert size(COSTS, short, rate=10_000_000).first_bottleneck.startswith("ClickHouse: inserts")
     # 1 000 masters of at most 500, against 20 inserts of at most 10: what is passed most counts.
     fewer = replace(GIVEN, redis_masters_max=100)
-    assert size(COSTS, fewer, 10_000_000).first_bottleneck == "Redis Cluster: masters"
+    assert size(COSTS, fewer, rate=10_000_000).first_bottleneck == "Redis Cluster: masters"
 
 
 def _report(**changed: float | None) -> dict[str, Any]:
@@ -189,9 +194,9 @@ def test_sizes_are_told_in_units_of_1024(size_bytes: int, text: str) -> None:
 def test_what_is_put_into_a_page_replaces_what_was_there(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("# A\n\n<!-- printed by x -->\nold\n<!-- end of x -->\n\nkept\n")
-    put(page, "x", "new\n")
+    put(page, "x", text="new\n")
     assert printed(page.read_text(), "x") == "new"
     assert page.read_text().startswith("# A\n")
     assert page.read_text().endswith("\n\nkept\n")
     with pytest.raises(ValueError, match="once each"):
-        put(page, "y", "new")
+        put(page, "y", text="new")

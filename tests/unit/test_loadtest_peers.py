@@ -24,7 +24,7 @@ from loadtest.preload import Preload, PreloadPlan
 _STARTED = datetime(2026, 3, 4, 10, 0, 20, tzinfo=UTC)
 _PLAN = PreloadPlan(events=8_000, customers=50, partitions=3, duplicates=0.1, chunk_events=4_000)
 _PROMISES = Promises("1 day", "counted again", "exact", "no", "yes")
-_NAMES = (("meterline", "A"), ("b", "B"), ("c", "C"))
+_NAMES = (("worker", "A"), ("b", "B"), ("c", "C"))
 _EXACT = Deviation(10, 0, 0, Decimal(10), Decimal(0), 3, 0)
 
 
@@ -83,7 +83,7 @@ def test_a_total_of_the_right_count_and_the_wrong_quantity_is_wrong() -> None:
 
 
 def test_ratios_are_taken_within_a_round() -> None:
-    ours, other = Row("meterline", "A", _PROMISES), Row("b", "B", _PROMISES)
+    ours, other = Row("worker", "A", _PROMISES), Row("b", "B", _PROMISES)
     ours.runs += [_run(1, 1.0), _run(2, 2.0), _run(3, 1.0)]
     other.runs += [_run(1, 10.0), _run(2, 40.0), _run(3, 30.0)]
     assert times_faster([ours, other], other) == 20  # of 10, 20, 30

@@ -80,7 +80,7 @@ def main() -> int:
     )
     console.print(f"written: {_RESULTS.relative_to(REPOSITORY)}/{stem}.md and .json", markup=False)
     if options.page:
-        put(_PAGE, _NAME, text)
+        put(_PAGE, _NAME, text=text)
     is_sound = all(row.runs and not row.errors for row in rows)
     console.print(f"{'BENCH OK' if is_sound else 'BENCH FAILED'} seed={options.seed}")
     return 0 if is_sound else 1
@@ -113,9 +113,10 @@ def _report(
     others = [run.others_cores for row in rows for run in row.runs]
     when = (
         f"`{command}` of {started_at:%Y-%m-%d %H:%M} UTC, seed {options.seed}, rounds:"
-        f" {options.rounds}. Other programs of the machine took"
-        f" {min(others, default=0):.2f} to {max(others, default=0):.2f} cores meanwhile."
+        f" {options.rounds}."
     )
+    if others:
+        when += f" Other programs took {min(others):.2f} to {max(others):.2f} cores meanwhile."
     return [
         when,
         "",

@@ -39,9 +39,9 @@ _REDIS = Promises(
 )
 
 PEERS = (
-    Peer("meterline", "Meterline, one worker", _OURS),
+    Peer("worker", "Meterline, one worker", _OURS),
     Peer(
-        "meterline_rated", "Meterline, one worker, every event charged",
+        "worker_rated", "Meterline, one worker, every event charged",
         Promises(
             _OURS.window, _OURS.other_partition, _OURS.after_kill, "yes: tiers and allowances",
             _OURS.raw_rows,
