@@ -14,6 +14,7 @@ from metering.settings import Settings
 from reconcile.own_periods import OwnPeriods
 from reconcile.result import Reconciliation
 from reconcile.run import Books, read_files, reconcile
+from reconcile.spans import find_spans
 from reconcile.variance import decimal_of
 from sinks.clickhouse import INSERT_SETTINGS, connect_clickhouse
 
@@ -56,6 +57,15 @@ def reconciled(settings: Settings, *, period: str = "2026-06", **books: Any) -> 
     finally:
         client.close()
     return run
+
+
+def span_count(settings: Settings, size: int) -> int:
+    """In how many ranges of customers all of them are compared."""
+    client = connect_clickhouse(settings)
+    try:
+        return len(find_spans(client, "1", parameters={}, size=size))
+    finally:
+        client.close()
 
 
 def told(run: Reconciliation) -> Told:

@@ -53,6 +53,10 @@ def test_what_counts_twice_is_found_in_whatever_month_the_other_lies(settings: S
             lines[each["meter"]] = lines.get(each["meter"], Decimal(0)) + each["quantity"]
         for meter, quantity in lines.items():
             world.line(customer, meter, str(quantity))
+    alone = world.event("two-subjects", "api", "40", id_="j")  # of another moment than theirs
+    alone["occurred_at"] = when + timedelta(seconds=1)
+    world.lines[-7:] = [each for each in world.lines[-7:] if each["customer_id"] != "two-subjects"]
+    world.line("two-subjects", "api", "120")
     taken = [world.event("taken-back", "api", "30", id_="j")]
     taken.append(world.event("taken-back", "api", "30", id_="j", who="s:taken-back"))
     for row in taken:
@@ -82,7 +86,11 @@ def test_a_month_is_the_periods_that_begin_in_it_where_the_customer_lives(
     calendars = {
         "auckland": (1, "Pacific/Auckland"), "honolulu": (1, "Pacific/Honolulu"),
         "kiritimati": (1, "Pacific/Kiritimati"), "berlin": (1, "Europe/Berlin"), "utc": (1, "UTC"),
-        "midway": (1, "Pacific/Midway"), "anchored": (15, "UTC"), "last": (30, "America/New_York"),
+        "midway": (1, "Pacific/Midway"), "baker": (1, "Etc/GMT+12"),
+        "baker-last": (30, "Etc/GMT+12"),
+        "anchored": (15, "UTC"), "last": (30, "America/New_York"),
+        # at one moment June begins for the one, and the period of May for the other
+        "apia": (1, "Pacific/Apia"), "may": (31, "Pacific/Midway"),
     }  # fmt: skip
     own = OwnPeriods(calendars.get, lambda _customer, _period: ())
     for customer in calendars:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from billed_world import CLOSED, CUT, JUNE, STREAM, World
+from counting import plant
 from reconciled_world import (
     MAY,
     METERS,
@@ -17,6 +18,7 @@ from reconciled_world import (
     insert,
     reconciled,
     retraction,
+    span_count,
     told,
 )
 
@@ -67,6 +69,7 @@ def test_an_event_is_on_its_side_of_the_cut_of_its_own_invoice(settings: Setting
     for span_lines in (1, 2, 3):  # whoever stands at the border of a range is in one of them
         split = reconciled(settings, span_lines=span_lines)
         assert (told(split), split.counts) == (told(whole), whole.counts)
+    assert [span_count(settings, size) for size in (1, 1_000_000)] == [len(cases) + 2, 1]
     insert(settings, "invoices", [{"customer_id": "cutless", "period_start": JUNE, "run_id": "x"}])
     with pytest.raises(PermanentError, match=r"expected the cut of every run .* got none of x"):
         reconciled(settings)
@@ -103,6 +106,8 @@ def test_what_was_taken_back_counts_until_it_was(settings: Settings) -> None:
 
 
 def test_groups_and_newest_rows_are_kept_apart(settings: Settings) -> None:
+    for table in ("billing_periods", "invoices", "usage_events", "usage_totals"):
+        plant(settings, f"SYSTEM STOP MERGES {table}")  # what is older stays beside what is newer
     world = World(PRICES)
     eu, us = '{"region":"eu"}', '{"region":"us"}'
     for customer in ("right", "swapped-lines", "swapped-totals"):
@@ -122,22 +127,34 @@ def test_groups_and_newest_rows_are_kept_apart(settings: Settings) -> None:
     other = {**world.total("older", "api", JUNE, quantity=Decimal(30)), "partition": 1}
     world.more_totals += [other, {**other, "quantity": Decimal(10), "absorbed_offset": 5}]
     world.events.append({**world.events[-1]})
+    for customer, is_counted in (("copied", True), ("copy-is-free", False)):
+        world.billed(customer, "api", "100")
+        copy = {**world.events[-1], "offset": 5000, "record_time": CLOSED, "index": len(customer)}
+        copy.update(quantity=Decimal(60), disregarded=not is_counted)
+        for month in (7, 8):  # parts that no merge folds into one; a replay wrote it again
+            world.events.append({**copy, "occurred_at": JUNE.replace(month=month)})
+        world.totals[customer, "api", JUNE] = Decimal(160)
     world.period("older", base_fee=Decimal(20))
     world.line("older", "", "0", amount=Decimal(20), kind="base_fee")
-    unseen = {**world.lines[-2], "run_id": "close-0", "amount": Decimal(999), "line_id": "unseen"}
+    unseen = {**world.lines[-1], "run_id": "close-0", "amount": Decimal(999), "line_id": "unseen"}
+    stale = {
+        "customer_id": "older", "period_start": JUNE, "currency": "USD", "minor_digits": 2,
+        "rounding": "half_even", "base_fee": Decimal(7), "updated_at": MAY,
+    }  # fmt: skip
+    insert(settings, "billing_periods", [stale])
     world.insert(settings)
     insert(settings, "usage_totals", [{**other, "quantity": Decimal(11), "absorbed_offset": 4}])
     insert(settings, "invoice_lines", [unseen])  # of a run that no invoice is of
-    insert(settings, "billing_periods", [{
-        "customer_id": "older", "period_start": JUNE, "currency": "USD", "minor_digits": 2,
-        "rounding": "half_even", "base_fee": Decimal(7), "updated_at": MAY,
-    }])  # fmt: skip
+    insert(settings, "billing_periods", [stale])
+    insert(settings, "billing_periods", [{**stale, "base_fee": Decimal(8)}])
     insert(settings, "invoices", [{
         "customer_id": "older", "period_start": JUNE, "run_id": "close-1", "currency": "USD",
         "minor_digits": 2, "rounding": "half_even", "total": Decimal(1),
         "issued_at": CLOSED + timedelta(days=1),
     }])  # fmt: skip
     assert told(reconciled(settings)) == sorted([
+        ("totals", "duplicate", "copied", Decimal(30)),
+        ("totals", "wrong_quantity", "copy-is-free", Decimal(30)),
         ("lines", "wrong_quantity", "swapped-lines", Decimal(1000)),
         ("lines", "wrong_quantity", "swapped-lines", Decimal(-1000)),
         ("totals", "wrong_quantity", "swapped-totals", Decimal(1000)),
