@@ -10,29 +10,21 @@ Without anything new there is no run. Billed so far is the invoice with all its 
 whatever happened before, the sum after a run is the bill at its cut, to the cent.
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-
-from clickhouse_connect.driver.client import Client
+from functools import cached_property
 
 from billing.adjustment_check import LATE_USAGE
+from billing.adjustment_posting import AdjustmentPosting, chunks_of
 from billing.adjustment_rows import Posting, posted
 from billing.closing import Asked, Say, new_run
 from billing.issued import issued_periods
-from billing.late_differences import CustomerDifference, Due, LateDifferences
+from billing.late_differences import CustomerDifference, Due
 from billing.period_name import PeriodName
 from metering.errors import TransientError
-from rating_engine.billing_period import BillingCalendar
-from rating_engine.price_book.book import PriceBook
-from rating_engine.price_book.stored_rows import card_columns
-from sinks.adjustment_rows import AdjustmentEventRow, AdjustmentLineRow, AdjustmentRow
-from sinks.billing_runs import BillingRun, RunKind, RunState, RunStore
-from sinks.invoice_store import InvoiceStore
-from sinks.rating_tables import card_table
+from sinks.adjustment_rows import AdjustmentRow
+from sinks.billing_runs import BillingRun, RunKind, RunState
 
-#: Customers at a time: their late events are held in memory.
-_CHUNK_CUSTOMERS = 250
-_SECOND_US = 1_000_000
 _BEGIN_MAX = 5
 
 
@@ -50,20 +42,13 @@ class Adjusted:
     run: BillingRun | None = None
 
 
-class Adjusting:
+class Adjusting(AdjustmentPosting):
     """Adjusts invoiced periods under one price book."""
 
-    def __init__(
-        self, client: Client, book: PriceBook, *, store: InvoiceStore, now: Callable[[], int]
-    ) -> None:
-        """`now` tells Unix microseconds UTC."""
-        self._client = client
-        self._book = book
-        self._store = store
-        self._now = now
-        self._runs = RunStore(client, store.before_step)
-        self._late = LateDifferences(client, book, store=store)
-        self.adjusted = Adjusted()
+    @cached_property
+    def adjusted(self) -> Adjusted:
+        """What came of it so far."""
+        return Adjusted()
 
     def run(self, asked: Asked, customers: Collection[str] = (), *, say: Say) -> Adjusted:
         """All of it, for all invoiced customers or those that are named."""
@@ -89,8 +74,7 @@ class Adjusting:
         self.adjusted.looked_at += len(periods)
         for chunk in chunks_of(periods):
             found += self._late.differences(chunk, asked.name, due=Due(state))
-        refused = {each.customer_id for each in found if each.is_refused}
-        self.adjusted.refused += sorted(refused.difference(self.adjusted.refused))
+        self._remember_refused(found)
         return [each for each in found if each.lines]
 
     def adjust(self, asked: Asked, customers: Iterable[str], *, say: Say) -> Adjusted:
@@ -135,43 +119,18 @@ class Adjusting:
         }
         waiting = [each for each in periods if each[0] not in posted_before]
         differences = self._late.differences(waiting, name, due=Due(run.state, run.run_id))
-        invoiced = self._store.invoiced([each.customer_id for each in differences])
-        rows: list[AdjustmentRow] = []
-        lines: list[AdjustmentLineRow] = []
-        events: list[AdjustmentEventRow] = []
-        for each in differences:
-            if each.is_refused:
-                if each.customer_id not in self.adjusted.refused:
-                    self.adjusted.refused.append(each.customer_id)
-                continue
-            if not each.lines:
-                continue
-            posted_to = open_period(each, invoiced.get(each.customer_id, ()), book=self._book)
-            posting = Posting(run, LATE_USAGE, posted_to, self._now())
-            row, own_lines, own_events = posted(each, posting)
-            rows.append(row)
-            lines += own_lines
-            events += own_events
-        if rows:
-            cards = card_table(card_columns(self._late.take_new_cards()))
-            self._store.adjust(rows, lines, events=events, cards=cards)
-        self.adjusted.adjustments += rows
-        self.adjusted.lines += len(lines)
-        self.adjusted.events += len(events)
+        self._remember_refused(differences)
+        differing = [each for each in differences if each.lines and not each.is_refused]
+        found = [
+            posted(each, Posting(run, LATE_USAGE, posted_to, self._now()))
+            for each, posted_to in zip(differing, self._open_periods(differing), strict=True)
+        ]
+        self._post(found)
+        for row, lines, events in found:
+            self.adjusted.adjustments.append(row)
+            self.adjusted.lines += len(lines)
+            self.adjusted.events += len(events)
 
-
-def open_period(found: CustomerDifference, invoiced: Collection[int], *, book: PriceBook) -> int:
-    """The start of the first period from the adjusted one on that is not among `invoiced`."""
-    calendar = book.calendar_of(found.customer_id) or BillingCalendar()
-    period = found.period
-    while period.start in invoiced:
-        period = calendar.period_of(period.end * _SECOND_US)
-    return period.start
-
-
-def chunks_of(periods: Sequence[tuple[str, int]]) -> Iterable[list[tuple[str, int]]]:
-    """Periods of so many customers as are held at a time."""
-    return (
-        list(periods[at : at + _CHUNK_CUSTOMERS])
-        for at in range(0, len(periods), _CHUNK_CUSTOMERS)
-    )  # fmt: skip
+    def _remember_refused(self, found: Iterable[CustomerDifference]) -> None:
+        refused = {each.customer_id for each in found if each.is_refused}
+        self.adjusted.refused += sorted(refused.difference(self.adjusted.refused))

@@ -44,7 +44,8 @@ def backfill_command(
     With METERLINE_ARCHIVE the rows are archived before they are counted.
 
     CSV and Parquet have the columns id, customer_id, subject, meter, quantity, occurred_at,
-    source, batch_id, schema_version, and dimensions (JSON) or dimensions.NAME.
+    source, batch_id, schema_version, and dimensions (JSON) or dimensions.NAME. A Parquet file of
+    the archive is read as the messages that it holds.
 
     Exit codes: 0 all rows are accounted for; 2 a file cannot be read as events; 75 a server does
     not answer, or another run of it took over: repeat the command.

@@ -11,7 +11,7 @@ from clickhouse_connect.driver.client import Client
 from rich.markup import escape
 from rich.table import Table
 
-from billing.adjustment import chunks_of
+from billing.adjustment_posting import chunks_of
 from billing.invoice_check import InvoiceCheck, Tampered
 from billing.invoice_export import amount_text, exported, row_of
 from billing.issued import issued_periods

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 from cli.context import CatalogOption, JsonOption, acting, console, settings_with, stderr
 from cli.reconcile_archive import open_archive
-from cli.reconcile_output import as_json, print_run
+from cli.reconcile_output import json_pieces, print_run
 from metering.errors import PermanentError, SettingsInvalid
 from metering.metrics import ReconciliationMetrics
 from metering.settings import Settings
@@ -100,7 +100,7 @@ def reconcile_command(
         client.close()
         _written(textfile, lambda: write_textfile(textfile, metrics))
     if as_json_:
-        console.print_json(as_json(run).decode())
+        console.file.writelines(json_pieces(run))
     else:
         print_run(console, run, limit=limit)
     if run.exit_code:

@@ -1,5 +1,6 @@
 """What `meterline reconcile` prints: the report for people, the document for programs."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import orjson
@@ -13,8 +14,19 @@ from reconcile.variance import Finding, Severity, money_text, text_of
 _STYLES = {Severity.DANGER: "red", Severity.WARNING: "yellow", Severity.INFO: "cyan"}
 
 
-def as_json(run: Reconciliation) -> bytes:
-    """The whole run. Amounts and quantities are decimal text."""
+def json_pieces(run: Reconciliation) -> Iterator[str]:
+    """The whole run as one JSON object, a finding a line. Amounts and quantities are decimal text.
+
+    In pieces, as there may be a finding for every line of a month.
+    """
+    head = orjson.dumps(_head(run)).decode()
+    yield f'{head[:-1]},"findings":['
+    for at, each in enumerate(run.findings):
+        yield f"{',' if at else ''}\n{orjson.dumps(_finding(each)).decode()}"
+    yield "]}\n"
+
+
+def _head(run: Reconciliation) -> dict[str, Any]:
     document: dict[str, Any] = {
         "run_id": run.run_id,
         "period": run.period,
@@ -35,9 +47,8 @@ def as_json(run: Reconciliation) -> bytes:
             }
             for each in run.sums
         ],
-        "findings": [_finding(each) for each in run.findings],
     }  # fmt: skip
-    return orjson.dumps(document)
+    return document
 
 
 def _comparison(each: Comparison) -> dict[str, Any]:

@@ -11,6 +11,7 @@ has the same record time, the moment when the stream was first registered: a rep
 from collections.abc import Callable
 from pathlib import Path
 
+from dataflows.backfill_archived import ArchivedFile
 from dataflows.backfill_csv import CsvFile
 from dataflows.backfill_ndjson import NdjsonFile
 from dataflows.backfill_parquet import ParquetFile
@@ -23,9 +24,15 @@ from rating_engine.price_book.book import PriceBook
 from sinks.progress import Progress, StreamRecord
 
 PREFIX = "backfill:"
+
+
+def _open_parquet(path: Path) -> RowFile:
+    return ArchivedFile(path) if ArchivedFile.is_one(path) else ParquetFile(path)
+
+
 _FORMATS: dict[str, Callable[[Path], RowFile]] = {
     ".ndjson": NdjsonFile, ".jsonl": NdjsonFile, ".json": NdjsonFile, ".csv": CsvFile,
-    ".parquet": ParquetFile,
+    ".parquet": _open_parquet,
 }  # fmt: skip
 
 

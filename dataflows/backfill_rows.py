@@ -2,7 +2,7 @@
 
     .ndjson .jsonl .json   one event a line, any shape that Kafka messages may have
     .csv                   a header with Meterline's own field names
-    .parquet               columns with Meterline's own field names
+    .parquet               columns with Meterline's own field names, or a file of the archive
 
 A row's number, from 0, is its offset in the backfill's stream. It depends on the file alone, so a
 repeat finds every row where it was. A row that cannot be read is handed on as the bytes it has:

@@ -4,7 +4,9 @@ The true-up is the commit, rounded, less the rounded charges; nothing where the 
 the commit. Derived from charges that were themselves derived from raw history.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import polars as pl
 
@@ -59,25 +61,16 @@ def standing_findings(
         agreement = agreements.get((customer, start))
         of_charges = charges.get((customer, start), CustomerCharges())
         for kind in _KINDS:
-            billed_amount, rows = sums.get((customer, start, kind), (0, 0))
-            later, _ = adjusted.get((customer, start, kind), (0, 0))
-            at_cut, now = _due(kind, agreement, of_charges, billed_amount=billed_amount, rows=rows)
-            found.due[currency] = found.due.get(currency, 0) + now
+            invoiced = sums.get((customer, start, kind), _KindSum(currency))
+            later = adjusted.get((customer, start, kind), _KindSum(currency))
+            due = _due(kind, agreement, of_charges, invoiced=invoiced)
+            expected = agreement.currency if agreement else currency
+            found.due[expected] = found.due.get(expected, 0) + due.now
             subject = Subject(
                 customer_id=customer, kind=kind, period_start=moment_text(start),
                 invoice_id=invoice_id,
             )  # fmt: skip
-            if off := billed_amount - at_cut:
-                found.findings.append(_edited(subject, currency, off, expected=at_cut))
-            if off := at_cut + later - now:
-                reason = f"{kind} changes with usage that came after the cut, and is not adjusted"
-                found.findings.append(
-                    Finding(
-                        check=Check.LINES, variance=VarianceClass.LATE, subject=subject,
-                        currency=currency, amount=off, reason=reason, expected_amount=now,
-                        got_amount=billed_amount + later,
-                    )
-                )  # fmt: skip
+            found.findings += _of_kind(subject, expected, due, invoiced=invoiced, later=later)
         if off := total - totals.get((customer, start), 0):
             subject = Subject(
                 customer_id=customer, kind="total", period_start=moment_text(start),
@@ -92,15 +85,16 @@ def _agreed(
 ) -> tuple[Standing, pl.DataFrame]:
     """What plainly agrees, added up in columns; and the invoices that have to be looked at.
 
-    Plain is an invoice whose total is that of its lines, with the agreement's base fee, and neither
-    a commit nor a true-up nor anything adjusted about either.
+    Plain is an invoice whose total is that of its lines, with the agreement's base fee in its
+    currency, and neither a commit nor a true-up nor anything adjusted about either.
     """
     terms = [
-        (customer, start, each.rule.rounded(each.base_fee))
+        (customer, start, each.rule.rounded(each.base_fee), each.currency)
         for (customer, start), each in agreements.items()
         if not each.commit
     ]
-    schema = {"customer_id": pl.String, "period_start": pl.Int64, "fee_due": pl.Int128}
+    schema = {"customer_id": pl.String, "period_start": pl.Int64, "fee_due": pl.Int128,
+              "currency_due": pl.String}  # fmt: skip
     own = pl.col("amount")
     sums = billed.lines.group_by(_KEY).agg(
         own.sum().alias("lines_total"),
@@ -114,25 +108,66 @@ def _agreed(
         .filter(
             (pl.col("total") == pl.col("lines_total")) & (pl.col("fee") == pl.col("fee_due"))
             & ~pl.col("has_true_up")
+            & ((pl.col("currency") == pl.col("currency_due")) | (pl.col("fee_due") == 0))
         )
     )  # fmt: skip
     due = dict(plain.group_by("currency").agg(pl.sum("fee")).iter_rows())
     return Standing(due=due), billed.invoices.join(plain, on=_KEY, how="anti")
 
 
+def _of_kind(
+    subject: Subject, currency: str, due: "_Due", *, invoiced: "_KindSum", later: "_KindSum"
+) -> Iterator[Finding]:
+    """What is billed in another currency than is due, too much or too little, or not adjusted."""
+    for billed in (invoiced, later):
+        if billed.amount and billed.currency != currency:
+            reason = f"{subject.kind} billed in {billed.currency}, expected {currency}"
+            for code, amount in ((currency, -billed.amount), (billed.currency, billed.amount)):
+                yield Finding(
+                    check=Check.LINES, variance=VarianceClass.CURRENCY, subject=subject,
+                    currency=code, amount=amount, reason=reason,
+                    expected_amount=due.now if code == currency else 0,
+                    got_amount=billed.amount if code == billed.currency else 0,
+                )  # fmt: skip
+    if off := invoiced.amount - due.cut:
+        yield _edited(subject, currency, off, expected=due.cut)
+    if off := due.cut + later.amount - due.now:
+        reason = f"{subject.kind} changes with usage that came after the cut, and is not adjusted"
+        yield Finding(
+            check=Check.LINES, variance=VarianceClass.LATE, subject=subject, currency=currency,
+            amount=off, reason=reason, expected_amount=due.now,
+            got_amount=invoiced.amount + later.amount,
+        )  # fmt: skip
+
+
+class _KindSum(NamedTuple):
+    """What was billed of a kind (10^-12), in how many lines."""
+
+    currency: str
+    amount: int = 0
+    rows: int = 0
+
+
+class _Due(NamedTuple):
+    """What is due at the cut, and now (10^-12)."""
+
+    cut: int
+    now: int
+
+
 def _due(
-    kind: str, agreement: Agreement | None, charges: CustomerCharges, *, billed_amount: int,
-    rows: int,
-) -> tuple[int, int]:  # fmt: skip
-    """What is due at the cut, and now; what was billed, where nothing says otherwise."""
+    kind: str, agreement: Agreement | None, charges: CustomerCharges, *, invoiced: _KindSum
+) -> _Due:
+    """What is due; what was billed, where nothing says otherwise."""
     if agreement is None:
-        return billed_amount, billed_amount
+        return _Due(invoiced.amount, invoiced.amount)
     if kind == "base_fee":
         amount = agreement.rule.rounded(agreement.base_fee)
-        if rows > 1 and abs(billed_amount - amount) < rows * agreement.rule.minor_unit:
-            amount = billed_amount  # one for each fee of the period, each rounded by itself
-        return amount, amount
-    return (
+        slack = invoiced.rows * agreement.rule.minor_unit
+        if invoiced.rows > 1 and abs(invoiced.amount - amount) < slack:
+            amount = invoiced.amount  # one for each fee of the period, each rounded by itself
+        return _Due(amount, amount)
+    return _Due(
         _true_up(agreement, charges.exact_cut, charges.cut),
         _true_up(agreement, charges.exact_now, charges.now),
     )
@@ -153,10 +188,10 @@ def _edited(subject: Subject, currency: str, off: int, *, expected: int) -> Find
     )  # fmt: skip
 
 
-def _kind_sums(lines: pl.DataFrame) -> dict[tuple[str, int, str], tuple[int, int]]:
+def _kind_sums(lines: pl.DataFrame) -> dict[tuple[str, int, str], _KindSum]:
     others = lines.filter(pl.col("kind").is_in(_KINDS)).group_by([*_KEY, "kind"])
-    rows = others.agg(pl.sum("amount"), pl.len()).iter_rows()
-    return {(customer, start, kind): (amount, n) for customer, start, kind, amount, n in rows}
+    rows = others.agg(pl.last("currency"), pl.sum("amount"), pl.len()).iter_rows()
+    return {(customer, start, kind): _KindSum(*billed) for customer, start, kind, *billed in rows}
 
 
 def _line_totals(lines: pl.DataFrame) -> list[tuple[tuple[str, int], int]]:

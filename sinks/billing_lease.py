@@ -3,10 +3,8 @@
 Each works out what is due less what was billed so far, so two at once could post the same
 difference twice. A lease in Redis keeps them apart: it is renewed while its holder lives, runs out
 soon after it was killed, and is asked for again right before each write. So a holder that stood
-still and was given up writes nothing more. What can still slip through is one write whose
-process stood still between that question and the write, for longer than the lease lasts; such a
-write is of the run that whoever came next goes on with, row by row the same, or `meterline invoices
-verify` names an adjustment that did not begin with what was billed.
+still and was given up writes nothing more. Where it stood still between that question and the
+write, ClickHouse refuses what would make a bill visible (see `fenced_insert.py`).
 """
 
 import os
@@ -16,6 +14,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 
 from redis.exceptions import LockError
 from redis.lock import Lock
@@ -70,8 +69,12 @@ class BillingLease:
             renewing.join()
             self._release()
 
-    def require(self, doing: str) -> None:
-        """Renew it, right before a write. Raises `BillingLeaseLost` where it is gone."""
+    def require(self, doing: str) -> timedelta:
+        """Renew it, right before a write; how long that write may take.
+
+        That is two thirds of how long the lease lasts: what is left is for the server, between
+        checking that and having written. Raises `BillingLeaseLost` where it is gone.
+        """
         try:
             with redis_errors(f"asking for the lease to bill, before writing {doing}"):
                 self._lock.extend(self._lease_s, replace_ttl=True)
@@ -82,6 +85,7 @@ class BillingLease:
                 "lost; repeat the command"
             )
             raise BillingLeaseLost(msg) from None
+        return timedelta(seconds=self._lease_s) * 2 / 3
 
     def _acquire(self, wait_s: float, say: Callable[[str], None]) -> None:
         until = time.monotonic() + wait_s

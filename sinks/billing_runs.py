@@ -5,7 +5,7 @@ and goes on with the earliest, whoever began it. What two processes derive for o
 by row. One process bills at a time (see `sinks/billing_lease.py`).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
@@ -15,6 +15,7 @@ from clickhouse_connect.driver.client import Client
 
 from sinks.clickhouse import clickhouse_errors, insert_arrow
 from sinks.conservation.cuts import read_cuts
+from sinks.fenced_insert import BeforeStep, insert_fenced
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -92,8 +93,8 @@ class RunStore:
     """Reads and writes runs."""
 
     def __init__(
-        self, client: Client, before_step: Callable[[str], None] = lambda _step: None
-    ) -> None:
+        self, client: Client, before_step: BeforeStep = lambda _step: None
+    ) -> None:  # fmt: skip
         """`before_step` hears of each write before it happens, and may raise."""
         self._client = client
         self._before_step = before_step
@@ -205,8 +206,7 @@ class RunStore:
                 ),
             }
         )
-        self._before_step("billing_runs")
-        insert_arrow(self._client, "billing_runs", rows)
+        insert_fenced(self._client, "billing_runs", rows, before_step=self._before_step)
 
 
 def _run(row: Sequence[object]) -> BillingRun:

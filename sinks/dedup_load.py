@@ -22,13 +22,21 @@ class DedupLoad:
     planned_entries: int
 
 
+def entries_key(state: str) -> str:
+    """Key of the number of claims in each generation of one shard, beside its `state`.
+
+    It is not a part of the state: that changes only with what claims depend on.
+    """
+    return f"{state}:entries"
+
+
 def dedup_load(client: redis.Redis, state_keys: list[str], *, planned_entries: int) -> DedupLoad:
     """Ask the server and every shard's state. Raises `DependencyDown`."""
     with redis_errors("asking how full the dedup memory is"):
         memory = infos(client, "memory")
         newest: Any = [client.hget(key, "newest") or b"0" for key in state_keys]
         counts: Any = [
-            client.hget(f"{key}:entries", window.decode())
+            client.hget(entries_key(key), window.decode())
             for key, window in zip(state_keys, newest, strict=True)
         ]
     return DedupLoad(

@@ -24,7 +24,7 @@ from metering.claim_packing import BUCKET_BYTES, VALUE_BYTES, pack_claims, shard
 from metering.claims import Claim, ClaimAnswers, Claims, CoverageMoved
 from metering.errors import AssignmentLost, ClaimsForgotten, DedupMemoryLost
 from sinks.dedup_connection import connect_redis, redis_errors
-from sinks.dedup_load import DedupLoad, dedup_load
+from sinks.dedup_load import DedupLoad, dedup_load, entries_key
 from sinks.dedup_servers import Call, call_each, servers_of
 from sinks.dedup_transactions import Asked, ClaimTransactions
 
@@ -62,14 +62,6 @@ class MemoryLayout:
     ) -> "MemoryLayout":
         """Enough buckets for `events_max` events in one generation."""
         return cls(prefix, shards, max(1, events_max // BUCKET_ENTRIES // shards), window)
-
-
-def entries_key(state: str) -> str:
-    """Key of the number of claims in each generation of one shard.
-
-    It is not a part of the state: that changes only with what claims depend on.
-    """
-    return f"{state}:entries"
 
 
 def assignment_field(stream: str, partition: int) -> str:

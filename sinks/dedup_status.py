@@ -11,7 +11,8 @@ from metering.settings import Settings
 from sinks.clickhouse import clickhouse_errors
 from sinks.dedup_adopt import layout_of
 from sinks.dedup_connection import connect_redis, redis_errors, run_id
-from sinks.dedup_memory import MemoryLayout, entries_key
+from sinks.dedup_load import entries_key
+from sinks.dedup_memory import MemoryLayout
 from sinks.dedup_servers import infos, server_of, servers_of
 
 #: Buckets that are looked at, over all shards and generations.

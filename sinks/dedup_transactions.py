@@ -18,6 +18,7 @@ import redis
 from numpy.typing import NDArray
 
 from metering.claim_commands import found_in, get_commands, put_commands
+from sinks.dedup_load import entries_key
 from sinks.dedup_servers import server_of
 
 _MULTI = b"*1\r\n$5\r\nMULTI\r\n"
@@ -100,7 +101,7 @@ class _ShardConnection:
             first[... if self._held is None else ~self._held] = put
         claimed = int(first.sum())
         if claimed:
-            self._send_ahead("HINCRBY", f"{self._state}:entries", asked.window, claimed)
+            self._send_ahead("HINCRBY", entries_key(self._state), asked.window, claimed)
         self._arm()
         return first
 

@@ -14,6 +14,7 @@ from sinks.adjustment_rows import (
     AdjustmentRow,
 )
 from sinks.clickhouse import clickhouse_errors, insert_arrow
+from sinks.fenced_insert import BeforeStep, insert_fenced
 from sinks.invoice_rows import INVOICE, INVOICE_LINE, InvoiceLineRow, InvoiceRow
 from sinks.stored_columns import Kinds, Row, rows_of, selected, table_of
 
@@ -36,9 +37,9 @@ class InvoiceStore:
     """Reads what is visible, writes what is to be."""
 
     def __init__(
-        self, client: Client, before_step: Callable[[str], None] = lambda _step: None
-    ) -> None:
-        """`before_step` hears of each write before it happens, and may raise (`BillingLease`)."""
+        self, client: Client, before_step: BeforeStep = lambda _step: None
+    ) -> None:  # fmt: skip
+        """`before_step` hears of each write before it happens (see `BillingLease.require`)."""
         self._client = client
         self.before_step = before_step
 
@@ -57,7 +58,7 @@ class InvoiceStore:
         self._insert("rate_cards", cards)
         self._insert("billing_periods", periods)
         self._insert("invoice_lines", table_of(lines, INVOICE_LINE))
-        self._insert("invoices", table_of(invoices, INVOICE))
+        self._show("invoices", table_of(invoices, INVOICE))
 
     def adjust(
         self, adjustments: Sequence[AdjustmentRow], lines: Sequence[AdjustmentLineRow], *,
@@ -73,7 +74,7 @@ class InvoiceStore:
         self._insert("rate_cards", cards)
         self._insert("adjustment_events", table_of(events, ADJUSTMENT_EVENT))
         self._insert("adjustment_lines", table_of(lines, ADJUSTMENT_LINE))
-        self._insert("adjustments", table_of(adjustments, ADJUSTMENT))
+        self._show("adjustments", table_of(adjustments, ADJUSTMENT))
 
     def invoices(self, periods: Periods) -> list[InvoiceRow]:
         """Issued invoices of these customers' periods."""
@@ -153,6 +154,10 @@ class InvoiceStore:
         self.before_step(table)
         if rows is not None:
             insert_arrow(self._client, table, rows)
+
+    def _show(self, table: str, rows: pa.Table) -> None:
+        """Insert what makes the rest visible."""
+        insert_fenced(self._client, table, rows, before_step=self.before_step)
 
 
 def _bound(periods: Periods) -> dict[str, object]:

@@ -1,48 +1,31 @@
 """What corrections post: adjustments of kind rerating and credit, as those of late usage are."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from clickhouse_connect.driver.client import Client
-
 from billing.adjusting import AdjustmentLine, Billed, Prices
-from billing.adjustment import chunks_of, open_period
 from billing.adjustment_check import RERATING
+from billing.adjustment_posting import AdjustmentPosting, chunks_of
 from billing.adjustment_rows import Posting, posted
 from billing.corrections.billed import amount_of
 from billing.corrections.policy import NotAllowed
 from billing.invoice_lines import CALCULATION_VERSION, LineKey
 from billing.issued import issued_periods
-from billing.late_differences import CustomerDifference, Due, LateDifferences
+from billing.late_differences import CustomerDifference, Due
 from billing.period_name import PeriodName
 from billing.usage import Evidence
 from metering.correction import Correction
 from rating_engine.billing_period import BillingPeriod
 from rating_engine.money import Money, Rounding
-from rating_engine.price_book.book import PriceBook
-from rating_engine.price_book.stored_rows import card_columns
 from sinks.adjustment_rows import AdjustmentRow
-from sinks.billing_runs import BillingRun, RawState, RunKind, RunState, RunStore
+from sinks.billing_runs import BillingRun, RawState, RunKind, RunState
 from sinks.invoice_rows import InvoiceRow
-from sinks.invoice_store import InvoiceStore
-from sinks.rating_tables import card_table
 
 CREDIT = "credit"
 
 
-class CorrectionPosting:
+class CorrectionPosting(AdjustmentPosting):
     """Posts them, under one price book. Every call may raise `DependencyDown`."""
-
-    def __init__(
-        self, client: Client, book: PriceBook, *, store: InvoiceStore, now: Callable[[], int]
-    ) -> None:
-        """`now` tells Unix microseconds UTC."""
-        self._client = client
-        self._book = book
-        self._store = store
-        self._now = now
-        self._runs = RunStore(client, store.before_step)
-        self._late = LateDifferences(client, book, store=store)
 
     def rerate(self, found: Correction, customers: Collection[str], *, name: PeriodName) -> int:
         """Post what the prices of now make of invoiced periods, as of a new cut; how many.
@@ -79,8 +62,6 @@ class CorrectionPosting:
         found = self._late.differences(
             waiting, name, due=Due(run.state, run.run_id, is_rerating=True)
         )
-        invoiced = self._store.invoiced([each.customer_id for each in found])
-        rows = []
         for each in found:
             if each.is_refused:
                 msg = (
@@ -88,19 +69,12 @@ class CorrectionPosting:
                     "were; credit the one and charge the other by hand"
                 )
                 raise NotAllowed(msg)
-            if each.lines:
-                newest = max(each.invoice.calculation_version, versions.get(each.customer_id, 0))
-                opened = open_period(each, invoiced.get(each.customer_id, ()), book=self._book)
-                rows.append(
-                    posted(each, Posting(run, RERATING, opened, self._now(), newest + 1))
-                )  # fmt: skip
-        if rows:
-            self._store.adjust(
-                [row for row, _, _ in rows],
-                [line for _, lines, _ in rows for line in lines],
-                events=[event for _, _, events in rows for event in events],
-                cards=card_table(card_columns(self._late.take_new_cards())),
-            )
+        differing = [each for each in found if each.lines]
+        rows = []
+        for each, opened in zip(differing, self._open_periods(differing), strict=True):
+            newest = max(each.invoice.calculation_version, versions.get(each.customer_id, 0))
+            rows.append(posted(each, Posting(run, RERATING, opened, self._now(), newest + 1)))
+        self._post(rows)
         return len(rows)
 
     def credit(

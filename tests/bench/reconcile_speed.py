@@ -4,8 +4,9 @@
 
 Uses the ClickHouse of `CLICKHOUSE_URL`, or starts one; makes a database of its own, and drops it.
 All rows are generated inside ClickHouse, from their number alone: one customer has five lines. One
-row in a thousand of the export is wrong by 1.00, which has to be all that is found. Memory is that
-of the process of the command, and of a server on this machine while it runs (before, at most).
+row in a thousand of the export (`--every 1`: each) is wrong by 1.00, which has to be all that is
+found. Memory is that of the process of the command, and of a server on this machine while it runs
+(before, at most).
 """
 
 from __future__ import annotations
@@ -32,7 +33,6 @@ from sinks.clickhouse import connect_clickhouse
 from sinks.migrate import migrate
 
 PER_CUSTOMER = 5
-EVERY = 1000
 _WHO = f"concat('customer_', toString(intDiv(number, {PER_CUSTOMER})))"
 _METER = "concat('workflow_runs', if(number % 5 = 0, '', toString(number % 5)))"
 _JUNE = "toDateTime('2026-06-01 00:00:00', 'UTC')"
@@ -72,7 +72,7 @@ _TABLES = (
 )
 _EXPORT = f"""
 SELECT {_WHO} AS customer_id, {_METER} AS meter, '2026-06-01' AS period_start,
-       {_QUANTITY} AS quantity, {_AMOUNT} + if(number % {EVERY} = 0, 1, 0) AS amount,
+       {_QUANTITY} AS quantity, {_AMOUNT} + if(number % EVERY = 0, 1, 0) AS amount,
        'USD' AS currency, concat('il_', toString(number)) AS line_id, 1 AS price_version
 FROM numbers(LINES) FORMAT CSVWithNames
 """
@@ -82,7 +82,8 @@ def main() -> int:
     """Generate, run the command, and say what it took."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--lines", type=int, default=100_000)
-    lines = parser.parse_args().lines
+    parser.add_argument("--every", type=int, default=1000, help="one row in so many is wrong")
+    asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         stack = None
@@ -91,13 +92,13 @@ def main() -> int:
             stack.up(["clickhouse"])
             os.environ.update(stack.env(["clickhouse"]))
         try:
-            return _run(folder, lines)
+            return _run(folder, asked.lines, every=asked.every)
         finally:
             if stack is not None:
                 stack.down()
 
 
-def _run(folder: Path, lines: int) -> int:
+def _run(folder: Path, lines: int, *, every: int) -> int:
     os.environ["METERLINE_NAMESPACE"] = f"b{uuid.uuid4().hex[:8]}"
     settings = load_settings()
     migrate(settings)
@@ -106,8 +107,9 @@ def _run(folder: Path, lines: int) -> int:
     try:
         for statement in _TABLES:
             client.command(statement.replace("LINES", str(lines)))
-        export.write_bytes(client.raw_query(_EXPORT.replace("LINES", str(lines))))
-        return _measured(export, lines)
+        query = _EXPORT.replace("LINES", str(lines)).replace("EVERY", str(every))
+        export.write_bytes(client.raw_query(query))
+        return _measured(export, lines, every=every)
     finally:
         client.command(f"DROP DATABASE {settings.database}")
 
@@ -153,7 +155,7 @@ class _Server:
         return self._process.memory_info().rss >> 20 if self._process else 0
 
 
-def _measured(export: Path, lines: int) -> int:
+def _measured(export: Path, lines: int, *, every: int) -> int:
     command = [
         sys.executable, "-m", "cli.main", "reconcile", "--period", "2026-06", "--export",
         str(export), "--html", str(export.with_suffix(".html")), "--json",
@@ -167,7 +169,7 @@ def _measured(export: Path, lines: int) -> int:
         out.seek(0)
         document = json.load(out)
     amount = sum(int(each["amount"]) for each in document["findings"])
-    planted = -(-lines // EVERY)
+    planted = -(-lines // every)
     is_right = os.waitstatus_to_exitcode(status) == 1 and (
         len(document["findings"]) == planted == amount
     )

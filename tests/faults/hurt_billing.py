@@ -13,22 +13,25 @@ import os
 import signal
 import sys
 import tempfile
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-import billing.adjustment
+import billing.adjustment_posting
 import billing.bills
 import billing.closing
 import sinks.audit
 import sinks.billing_runs
 import sinks.clickhouse
+import sinks.fenced_insert
 import sinks.invoice_store
 from cli.main import main
 
 _insert_arrow = sinks.clickhouse.insert_arrow
+_write_until = sinks.fenced_insert.write_until
 
 
 class _HurtInsert:
@@ -39,13 +42,19 @@ class _HurtInsert:
         self._after = after
         self._writes = 0
 
-    def __call__(self, client: Any, table: str, rows: pa.Table) -> None:
+    def insert_arrow(self, client: Any, table: str, rows: pa.Table) -> None:
+        self._hurt(rows, lambda: _insert_arrow(client, table, rows))
+
+    def write_until(self, client: Any, table: str, rows: pa.Table, **named: Any) -> None:
+        self._hurt(rows, lambda: _write_until(client, table, rows, **named))
+
+    def _hurt(self, rows: pa.Table, write: Callable[[], None]) -> None:
         if rows.num_rows == 0:
             return
         self._writes += 1
         if self._writes == self._before:
             os.kill(os.getpid(), signal.SIGKILL)
-        _insert_arrow(client, table, rows)
+        write()
         if self._writes == self._after:
             os.kill(os.getpid(), signal.SIGKILL)
 
@@ -56,7 +65,8 @@ def _run(asked: dict[str, Any], output: Path, errors: Path) -> None:
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
     hurt = _HurtInsert(asked.get("before", 0), asked.get("after", 0))
     for module in (sinks.billing_runs, sinks.audit, sinks.invoice_store):
-        setattr(module, "insert_arrow", hurt)  # noqa: B010
+        setattr(module, "insert_arrow", hurt.insert_arrow)  # noqa: B010
+    setattr(sinks.fenced_insert, "write_until", hurt.write_until)  # noqa: B010
     sys.argv = ["meterline", *asked["arguments"]]
     code: Any = 1
     try:
@@ -80,7 +90,7 @@ def _answer(asked: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 if __name__ == "__main__":
     setattr(billing.closing, "chunks", partial(billing.bills.chunks, size=2))  # noqa: B010
-    billing.adjustment._CHUNK_CUSTOMERS = 2
+    billing.adjustment_posting._CHUNK_CUSTOMERS = 2
     with tempfile.TemporaryDirectory() as name:
         for line in sys.stdin:
             sys.stdout.write(json.dumps(_answer(json.loads(line), Path(name))) + "\n")

@@ -32,7 +32,7 @@ class Billers(Billed):
     """A deployment, and commands on it that run beside each other."""
 
     def start(
-        self, command: Sequence[str], *, stop_at: int = 0, lease_s: int = 60
+        self, command: Sequence[str], *, stop_at: int | str = 0, lease_s: int = 60
     ) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [sys.executable, str(_SCRIPT), str(stop_at), str(lease_s), *command, "--period",
@@ -161,3 +161,42 @@ def test_a_close_under_another_catalog_takes_over_from_one_that_stands_still(
     assert billers.invoices() == before
     billers.assert_whole("invoice")
     assert billers.rows("SELECT uniqExact(run_id), count() FROM invoices") == [(2, len(CUSTOMERS))]
+
+
+#: The row of the run, and the first customer's invoice or adjustment.
+_RUN_ROW, _BILL_ROW = "2+", "6+"
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("write", [_RUN_ROW, _BILL_ROW], ids=["run", "bill"])
+@pytest.mark.parametrize("command", [_CLOSE, ("adjust",)], ids=["close", "adjust"])
+def test_who_stood_still_after_asking_for_the_lease_writes_nothing_either(
+    billers: Billers, command: Sequence[str], tmp_path: Path, write: str
+) -> None:
+    """Under another catalog, so that what the second bills is of another run, with another cut."""
+    if command != _CLOSE:
+        assert billers.run(_CLOSE).code == 0
+        billers.backfill(LATE, "late")
+    first = billers.start(command, stop_at=write, lease_s=5)
+    assert stands_still(first)
+    meters = tmp_path / "catalog/meters.yaml"
+    other = meters.read_text() + "- {key: other, unit: thing, aggregation: sum}\n"
+    write_catalog(tmp_path / "catalog", meters=other)
+    second = billers.start(command)
+    code, output, errors = ended(second)
+    assert code == 0, errors
+    billed = json.loads(output)["invoices" if command == _CLOSE else "adjustments"]
+    assert (billed if command == _CLOSE else len(billed)) == len(CUSTOMERS)
+
+    def stored() -> list[tuple[Any, ...]]:
+        tables = ("invoices", "adjustments", "billing_runs")
+        return [
+            row for each in tables for row in billers.rows(f"SELECT * FROM {each} ORDER BY ALL")
+        ]
+
+    before = stored()
+    os.kill(first.pid, signal.SIGCONT)
+    code, _, errors = ended(first)
+    assert stored() == before
+    assert (code, "nothing was written" in errors) == (_BUSY, True), errors
+    once(billers, billers.invoices())

@@ -48,6 +48,12 @@ class World:
     periods: dict[str, dict[str, Any]] = field(default_factory=dict)
     cards: set[tuple[int, str]] = field(default_factory=set)
     offset: int = 0
+    #: By run, of each (stream, partition) the first offset that it did not look at.
+    cuts: dict[str, dict[tuple[str, int], int]] = field(
+        default_factory=lambda: {"close-1": {(STREAM, 0): CUT}}
+    )
+    #: Totals as they are, beside those that follow from events.
+    more_totals: list[dict[str, Any]] = field(default_factory=list)
 
     def card(self, version: int, meter: str) -> int:
         self.cards.add((version, meter))
@@ -124,7 +130,10 @@ class World:
         put("usage_events", self.events)
         put(
             "usage_totals",
-            [self._total(*key, quantity=quantity) for key, quantity in self.totals.items()],
+            [
+                *(self.total(*key, quantity=each) for key, each in self.totals.items()),
+                *self.more_totals,
+            ],
         )
         put("rate_cards", [self._card(*each) for each in sorted(self.cards)])
         put("billing_periods", [
@@ -134,10 +143,12 @@ class World:
             for customer, values in self.periods.items()
         ])  # fmt: skip
         put("billing_runs", [
-            {"run_id": "close-1", "kind": "close", "period": "2026-06", "state": state,
-             "catalog": "c", "cut_streams": [STREAM], "cut_partitions": [0], "cut_offsets": [CUT],
+            {"run_id": run_id, "kind": "close", "period": "2026-06", "state": state,
+             "catalog": "c", "cut_streams": [stream for stream, _ in cut],
+             "cut_partitions": [number for _, number in cut], "cut_offsets": list(cut.values()),
              "complete_to": JULY, "customers": 1, "actor": "a", "reason": "",
-             "recorded_at": CLOSED + timedelta(seconds=at)}
+             "recorded_at": CLOSED + timedelta(minutes=number, seconds=at)}
+            for number, (run_id, cut) in enumerate(self.cuts.items())
             for at, state in enumerate(("started", "finished"))
         ] if self.lines else [])  # fmt: skip
         put("invoice_lines", self.lines)
@@ -148,17 +159,18 @@ class World:
     def _invoice(self, customer: str) -> dict[str, Any]:
         own = [line for line in self.lines if line["customer_id"] == customer]
         return {
-            "customer_id": customer, "period_start": JUNE, "period_end": JULY,
-            "invoice_id": f"inv-{customer}", "run_id": "close-1", "subscription": "s",
+            "customer_id": customer, "period_start": own[0]["period_start"], "period_end": JULY,
+            "invoice_id": f"inv-{customer}", "run_id": own[0]["run_id"], "subscription": "s",
             "plan": "growth", "currency": self.currency, "minor_digits": 2,
             "rounding": "half_even", "total": sum(line["amount"] for line in own),
             "lines": len(own), "lines_hash": "", "calculation_version": 1, "catalog": "c",
             "issued_at": CLOSED,
         }  # fmt: skip
 
-    def _total(
+    def total(
         self, customer: str, meter: str, start: datetime, *, quantity: Decimal
     ) -> dict[str, Any]:  # fmt: skip
+        """A row of the totals of one source partition."""
         return {
             "customer_id": customer, "meter": meter, "group": "{}", "window_start": start,
             "stream": STREAM, "partition": 0, "aggregation": "sum", "quantity": quantity,

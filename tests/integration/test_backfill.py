@@ -19,6 +19,7 @@ import pytest
 from counting import answer, count, environment, event, meterline, plant, produce, rows, totals
 
 from metering.settings import Settings
+from sinks.archive_format import Records, encode_records
 
 _DIGITS = "12345678901234567890.123456789012"
 _MAX_ROWS = "METERLINE_BATCH_EVENTS_MAX", "METERLINE_FLUSH_ROWS_MAX"
@@ -76,7 +77,21 @@ def _parquet(path: Path, events: list[dict[str, Any]]) -> Path:
     return path
 
 
-_WRITERS = {"ndjson": _ndjson, "csv": _csv, "parquet": _parquet}
+def _archived(path: Path, events: list[dict[str, Any]]) -> Path:
+    """A file as the archive has it: some offsets are not there, the last message has no value."""
+    messages = [*(json.dumps(each).encode() for each in events), None]
+    count_ = len(messages)
+    records = Records(
+        list(range(7000, 7000 + 2 * count_, 2)), [1_780_000_000_000] * count_, [None] * count_,
+        messages, [None] * count_,
+    )  # fmt: skip
+    path.write_bytes(encode_records(records))
+    return path
+
+
+_WRITERS = {
+    "ndjson": _ndjson, "csv": _csv, "parquet": _parquet, "archived.parquet": _archived
+}  # fmt: skip
 
 
 def _events(count_: int) -> list[dict[str, Any]]:

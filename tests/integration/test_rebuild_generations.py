@@ -28,7 +28,7 @@ from sinks.archive_store import FolderStore
 from sinks.archive_writer import LogWriter
 from sinks.dedup_adopt import layout_of
 from sinks.dedup_connection import connect_redis
-from sinks.dedup_memory import entries_key
+from sinks.dedup_load import entries_key
 
 _STREAM = "usage.events:abc"
 _PARTITIONS = 3

@@ -115,8 +115,12 @@ def test_what_is_not_archived_yet_is_taken_from_clickhouse_and_told(
 ) -> None:
     world = world_of()
     monkeypatch.setenv("METERLINE_ARCHIVE", str(tmp_path / "archive"))
-    for row in world.events[12:]:
-        row["offset"] += 1000
+    archived_to = 1 + 12 + 6  # after the events and the copies
+    for at, row in enumerate(world.events[12:]):  # of its partition and of one without an archive
+        row.update({"offset": archived_to + at} if at % 2 else {"offset": at, "partition": 1})
+    world.events[12]["offset"] = 0
+    world.events[13]["offset"] = archived_to
+    world.cuts["close-1"][STREAM, 1] = 100
     archive(world, tmp_path / "archive", until=12)
     world.insert(own)
     document = reconcile(own, "--archive", exit_code=0)
@@ -144,3 +148,46 @@ def test_what_counts_in_another_month_than_it_occurred_in_is_told(own: Settings)
           "customer_id = 'org_5' AND meter = 'storage_gb' SETTINGS mutations_sync = 2")  # fmt: skip
     found = {each[:4] for each in told(reconcile(own))}
     assert ("lines", "wrong_quantity", "org_5", "storage_gb") in found
+
+
+def test_what_was_refused_when_it_came_is_not_taken_from_the_archive(
+    own: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Decoded by the catalog of now it would be accepted; accepted later where it stands, it is."""
+    world = world_of()
+    monkeypatch.setenv("METERLINE_ARCHIVE", str(tmp_path / "archive"))
+    archive(world, tmp_path / "archive")
+    refused = world.events.pop(7)  # which was sent once
+    customer, meter = refused["customer_id"], refused["meter"]
+    del world.totals[customer, meter, JUNE]
+    world.lines.pop(7)
+    world.insert(own)
+    mended = world.events[2]
+    plant(own, "INSERT INTO rejected_events (stream, partition, offset, `index`, code, record_time)"
+          " VALUES " + ", ".join(
+              f"('{STREAM}', 0, {each['offset']}, 0, 'meter_must_be_known', '2026-06-02 00:00:00')"
+              for each in (refused, mended)
+          ))  # fmt: skip
+    assert reconcile(own, "--archive", exit_code=0)["findings"] == []
+
+
+def test_an_archive_that_was_changed_ends_the_run(
+    own: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = world_of()
+    monkeypatch.setenv("METERLINE_ARCHIVE", str(tmp_path / "archive"))
+    archive(world, tmp_path / "archive")
+    world.insert(own)
+    (file,) = (tmp_path / "archive").rglob("*.parquet")
+    other = [*world.events]
+    other[3] = {**other[3], "quantity": Decimal(1)}  # a file in good order, of other events
+    archive(World(world.prices, events=other), tmp_path / "other")
+    (forged,) = (tmp_path / "other").rglob("*.parquet")
+    file.write_bytes(forged.read_bytes())
+    done = meterline(own, "reconcile", "--period", "2026-06", "--archive")
+    assert done.returncode == 2
+    assert "the file was changed" in done.stderr
+    assert rows(own, "SELECT count() FROM reconciliation_runs") == [(0,)]
+    left = rows(own, "SELECT name FROM system.tables WHERE name LIKE 'reconcile_scratch%' "
+                "AND database = currentDatabase()")  # fmt: skip
+    assert left == []

@@ -177,3 +177,32 @@ def test_what_events_came_to_is_a_line_though_it_costs_the_same(priced: PriceBoo
     (line,) = adjustment_lines(billed, due, touched={due[0].key})
     assert isinstance(line, AdjustmentLine)
     assert (line.key, line.amount) == (due[0].key, 0)
+
+
+_TWO_TIERS = """plans:
+- key: growth
+  currency: USD
+  period: {anchor_day: 1, time_zone: Europe/Berlin}
+  versions:
+  - {version: 1, effective_from: 2025-01-01T00:00:00Z, charges: [
+      {meter: requests, price: {model: graduated, tiers: [
+        {up_to: "50", unit_price: "1"}, {unit_price: "2", flat_fee: "3"}]}}]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("late", "cents"),
+    [("10", 1000), ("10.000000000001", 1300), ("10.01", 1302), ("9.99", 999), ("-40", -4000)],
+)
+def test_late_usage_up_to_the_end_of_a_tier_does_not_enter_the_next(
+    tmp_path: Path, late: str, cents: int
+) -> None:
+    found = book(tmp_path, plans=_TWO_TIERS, subscriptions=SUBSCRIPTIONS)
+    first = Event(START, "requests", '{"region":"eu"}', Fraction(40))
+    before, after = (
+        _bill(found, events)
+        for events in ([first], [first, first._replace(quantity=Fraction(late))])
+    )
+    _, rows = invoice_of(before, _lines(found, before), issue=Issue(_RUN, 0))
+    lines = adjustment_lines(billed_so_far(rows, ()), _lines(found, after), touched=())
+    assert [line.amount for line in lines] == [100 * cents]

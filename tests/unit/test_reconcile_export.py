@@ -168,6 +168,11 @@ def wrong_rows(books: Books) -> None:
         books.row(line, currency="EUR")
         books.plant("currency", who, -line["amount"])
         books.plant("currency", who, line["amount"], "EUR")
+        who = f"euro-fee-{number}"
+        fee = books.line(who, kind=("base_fee", "true_up")[number % 2])
+        books.row(fee, currency="EUR")
+        books.plant("currency", who, -fee["amount"])
+        books.plant("currency", who, fee["amount"], "EUR")
         who = f"edited-{number}"
         line = books.line(who)
         off = Decimal(random.randint(500, 5000)) * random.choice((1, -1)) / 100 + Decimal("0.07")

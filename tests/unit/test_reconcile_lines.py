@@ -112,8 +112,9 @@ class Month:
     def line(self, customer: str, quantity: Decimal, **changes: Any) -> None:
         self.lines.append(self._line(customer, quantity) | changes)
 
-    def fee(self, customer: str, kind: str, amount: Decimal) -> None:
-        self.line(customer, Decimal(0), kind=kind, meter="", amount=amount, card=0, price_version=0)
+    def fee(self, customer: str, kind: str, amount: Decimal, **changes: Any) -> None:
+        plain = {"kind": kind, "meter": "", "amount": amount, "card": 0, "price_version": 0}
+        self.line(customer, Decimal(0), **plain, **changes)
 
     def adjusted(self, customer: str, quantity: Decimal, amount: Decimal) -> None:
         row = self._line(customer, quantity) | {"amount": amount, "adjustment_kind": "late_usage"}
@@ -310,6 +311,45 @@ def test_base_fees_true_ups_and_totals_are_derived_too() -> None:
     assert found == month.sums
     explained = sum(each.amount for each in result.findings)
     assert explained == result.billed["USD"] - result.due["USD"]
+
+
+def test_what_is_billed_beside_usage_in_another_currency_is_told() -> None:
+    """Base fees of a customer who used nothing, of one who did, and true-ups; also if adjusted."""
+    month = Month(4)
+    for number in range(3):
+        euro = {"currency": "EUR"}
+        month.fee(who := f"only-fee-{number}", "base_fee", Decimal(20), **euro)
+        month.terms[who] = (20, 0)
+        month.plant("currency", who, Decimal(-20))
+        month.plant("currency", who, Decimal(20), "EUR")
+        month.fee(who := f"other-fee-{number}", "base_fee", Decimal(23), **euro)
+        month.terms[who] = (20, 0)
+        month.plant("currency", who, Decimal(-23))
+        month.plant("currency", who, Decimal(23), "EUR")
+        month.plant("manual_edit", who, Decimal(3))
+        month.used(who := f"true-up-{number}", Decimal(1100))
+        month.terms[who] = (0, 50)
+        month.line(who, Decimal(1100), **euro)
+        month.fee(who, "true_up", Decimal("37.70"), **euro)
+        month.plant("currency", who, Decimal(-50))
+        month.plant("currency", who, Decimal(50), "EUR")
+        month.fee(who := f"adjusted-fee-{number}", "base_fee", Decimal(20))
+        month.terms[who] = (20, 0)
+        month.adjusted(who, Decimal(0), Decimal(5))
+        month.adjustments[-1].update(kind="base_fee", meter="", **euro)
+        month.plant("currency", who, Decimal(-5))
+        month.plant("currency", who, Decimal(5), "EUR")
+        month.plant("late", who, Decimal(5))
+        month.fee(f"nothing-{number}", "base_fee", Decimal(0), **euro)
+    result = month.check()
+    found: dict[tuple[str, str, str], Decimal] = {}
+    for each in result.findings:
+        key = (str(each.variance), each.subject.customer_id, each.currency)
+        found[key] = found.get(key, Decimal(0)) + decimal_of(each.amount)
+    assert found == month.sums
+    for currency in ("USD", "EUR"):
+        explained = sum(each.amount for each in result.findings if each.currency == currency)
+        assert explained == result.billed.get(currency, 0) - result.due.get(currency, 0)
 
 
 def test_an_allowance_that_an_earlier_part_used_is_gone_in_the_later_one() -> None:
