@@ -1,4 +1,4 @@
-"""SQL that judges windows which end in an hour that has begun, over the part of it that is complete.
+"""SQL that judges windows which end in an hour that has begun, over what of it is complete.
 
 A window that strays at a mark is followed into the hour after it:
 
@@ -58,7 +58,8 @@ _DEVIATIONS = f"""
         FROM usage_deviations FINAL
         WHERE mark = {_MARK} AND abs(deviations) > {{least:Float64}}
     )
-    SELECT mark, pair, scale, deviations, noise, day, weeks, q, n, usual, usual_day, usual_week, unit
+    SELECT
+        mark, pair, scale, deviations, noise, day, weeks, q, n, usual, usual_day, usual_week, unit
     FROM usage_deviations FINAL
     WHERE mark = {_MARK}
     UNION ALL

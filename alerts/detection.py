@@ -106,7 +106,8 @@ class Detection:
     def breaches(self, first: datetime, *, last: datetime) -> list[Breach]:
         """Breaches at marks `first` to `last`, new ones first."""
         parameters = {
-            "first": first, "last": last, "limit": BREACHES_MAX, **meter_parameters(self._catalog.meters.values()),
+            "first": first, "last": last, "limit": BREACHES_MAX,
+            **meter_parameters(self._catalog.meters.values()),
         }  # fmt: skip
         return self._breaches(BREACHES, parameters)
 

@@ -51,7 +51,7 @@ def test_what_is_news_and_what_is_not(client: Client) -> None:
     use(client, "early", of=f"if(age < 24, {nightly.format(2, 5)}, {nightly.format(1, 4)})")
     use(client, "moved", of=f"if(age < 24, {nightly.format(0, 3)}, {nightly.format(10, 13)})")
     # A few events more are chance.
-    use(client, "tiny", of="if(age < 6, 4, 1) / 60")
+    use(client, "tiny", of="if(age < 4, 4.4, 1) / 60")
     complete(client)
     assert opened(check(client, catalog=catalog)) == {
         ("spike", "high-up-a-little"), ("drop", "high-down-a-little"),

@@ -124,7 +124,7 @@ def test_case_18_spike_drop_to_silence_and_a_previous_value_of_zero(client: Clie
     use(client, "spiking", of="if(age < 6, 3, 1)")
     use(client, "silent", of="if(age < 6, 0, 1)")
     use(client, "dropping", of="if(age < 24, 0.2, 1)")
-    use(client, "young", of="if(age < 6, 3, age < 3 * 168)")
+    use(client, "young", of="if(age < 6, 8, age < 6 * 168)")
     use(client, "waking", of="if(age < 6, 3, 0)")
     use(client, "once", of="if(age > 9 * 168, 1, if(age < 3, 1, 0))")
     use(client, "muted", of="if(age < 6, 3, 1)", meter="muted")
