@@ -21,7 +21,6 @@ import clickhouse_connect
 WINDOW_S = 32 * 86_400
 EVENT_COLUMNS = (
     "customer_id", "meter", "id", "quantity", "occurred_at", "dimensions", "source", "batch_id",
-    "schema_version",
 )  # fmt: skip
 
 

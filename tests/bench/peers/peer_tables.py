@@ -15,7 +15,7 @@ from loadtest.peers.deviation import Hour
 _COLUMNS = """
     customer_id String, meter LowCardinality(String), id String, quantity Decimal(38, 12),
     occurred_at DateTime64(6, 'UTC'), dimensions String, source LowCardinality(String),
-    batch_id String, schema_version LowCardinality(String)"""
+    batch_id String"""
 #: As durable as Meterline's own tables.
 _DURABLE = "SETTINGS fsync_after_insert = 1, fsync_part_directory = 1"
 _EVENTS = f"""
