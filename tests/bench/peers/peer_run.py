@@ -67,7 +67,7 @@ class PeerRun:
             messages=messages,
             seconds=ended_s - began_s,
             cpu_us={name: cpu / messages * 1e6 for name, cpu in used.processes.items()},
-            others_cores=used.others / used.at_s,
+            others_cores=used.others / used.at_s if used.at_s else 0.0,  # shorter than a sample
             deviation=deviation(self._load.hours, found.hours),
             raw=raw_text(self._load.accepted, found.rows, found.distinct),
             totals_s=found.totals_s,
