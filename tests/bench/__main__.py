@@ -117,6 +117,7 @@ def _run_all(bench: Bench, only: list[str], *, rounds: int) -> list[Section]:
         for part, number in [(part, 1) for part in compared + others] + again:
             if number > 1 and part is compared[0]:
                 bench.forget_main_load()
+            bench.clear()
             name = part.name if number == 1 else f"{part.name}.{number}"
             bench.out.print(f"\n[bold]{name}[/]: {part.title}")
             section = Section(name, part.title)

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import redis
 from deployment import PARTITIONS, REPOSITORY, Deployment
 from rich.console import Console
 
@@ -29,6 +30,7 @@ from loadtest.summary import bars
 
 SERVERS = ("kafka", "redis", "clickhouse")
 _CHILD_S = 300.0
+_POLL_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -148,6 +150,20 @@ class Bench:
         """The next round reads a load of its own."""
         self._main = None
 
+    def clear(self) -> None:
+        """Drop all that was made but the main load, so that no section bears what others left.
+
+        Our Redis is given time to write its log anew, which it would do while it is measured.
+        """
+        kept = None if self._main is None else self._main.deployment
+        for deployment in [each for each in self._made if each is not kept]:
+            self.drop(deployment)
+        if "redis" in self.pids:
+            with redis.Redis.from_url(self.addresses["REDIS_URL"]) as store:
+                store.bgrewriteaof()
+                while _is_rewriting(store):
+                    time.sleep(_POLL_S)
+
     def drop(self, deployment: Deployment) -> None:
         """Drop one of them before the end."""
         self._made.remove(deployment)
@@ -193,6 +209,11 @@ class Bench:
         for deployment in self._made:
             deployment.drop()
         self._made.clear()
+
+
+def _is_rewriting(store: redis.Redis) -> bool:
+    info: dict[str, int] = store.info("persistence")
+    return bool(info["aof_rewrite_in_progress"] or info["aof_rewrite_scheduled"])
 
 
 @contextmanager
