@@ -1,12 +1,12 @@
-"""The wire form of claims: 26 bytes a claim out, 12 bytes an owner back.
+"""The wire form of claims: 24 bytes a claim out, 12 bytes an owner back.
 
-    out    bucket (4, big endian) | field (10) | value (12)
+    out    bucket (4, big endian) | field (8) | value (12)
     value  source (3) | offset and index (6) | digest (3)
 
-The identity's 128 bits give shard and bucket (low bits of word 0) and the field (word 1 and the
-high 16 bits of word 0): with 2^17 buckets, 97 bits tell two identities apart. A source is the
-24-bit hash of its stream plus the partition, so that partitions of one stream always differ. The
-offset is kept modulo 2^38. Little endian.
+The identity's 128 bits give shard and bucket (word 0) and the field (word 1): with 2^17 buckets,
+81 bits tell two identities apart, and more with more of them. A source is the 24-bit hash of its
+stream plus the partition, so that partitions of one stream always differ. The offset is kept
+modulo 2^38. Little endian.
 """
 
 import numpy as np
@@ -17,7 +17,7 @@ from metering.claims import Claims
 from metering.compiled import compiled
 
 BUCKET_BYTES = 4
-FIELD_BYTES = 10
+FIELD_BYTES = 8
 VALUE_BYTES = 12
 CLAIM_BYTES = BUCKET_BYTES + FIELD_BYTES + VALUE_BYTES
 
@@ -61,13 +61,12 @@ def _pack(
             packed[row, byte] = bucket >> np.uint64(24 - 8 * byte)
         for byte in range(8):
             packed[row, 4 + byte] = rest >> np.uint64(8 * byte)
-        packed[row, 12], packed[row, 13] = word >> np.uint64(48), word >> np.uint64(56)
         place = np.uint64((offsets[row] & _OFFSET_MASK) << _INDEX_BITS) | np.uint64(indexes[row])
         for byte in range(3):
-            packed[row, 14 + byte] = source >> (8 * byte)
-            packed[row, 23 + byte] = digests[row] >> (8 * byte)
+            packed[row, 12 + byte] = source >> (8 * byte)
+            packed[row, 21 + byte] = digests[row] >> (8 * byte)
         for byte in range(6):
-            packed[row, 17 + byte] = place >> np.uint64(8 * byte)
+            packed[row, 15 + byte] = place >> np.uint64(8 * byte)
 
 
 def unpack_owners(

@@ -1,6 +1,6 @@
 -- Claims identities on one shard, atomically. One packed string in, one out.
 -- KEYS[1]  hash with the shard's state; buckets are named after it and share its hash tag
--- ARGV     marker, assignment field, generation, window number, packed claims (26 bytes each)
+-- ARGV     marker, assignment field, generation, window number, packed claims (24 bytes each)
 --          The window is the newest one the asker knows; what it believes to be remembered, and
 --          did not look up elsewhere, hangs on it.
 -- Returns  'M' wrong marker | 'G' stale generation | 'W' + a newer window than the asker's
@@ -22,10 +22,10 @@ local previous = since < newest and (KEYS[1] .. ':' .. (newest - 1) .. ':') or f
 local claims = ARGV[5]
 local call, sub = redis.call, string.sub
 local statuses, owners, claimed, other, count = {}, {}, 0, 0, 0
-for at = 1, #claims, 26 do
+for at = 1, #claims, 24 do
   local bucket = sub(claims, at, at + 3)
-  local field = sub(claims, at + 4, at + 13)
-  local value = sub(claims, at + 14, at + 25)
+  local field = sub(claims, at + 4, at + 11)
+  local value = sub(claims, at + 12, at + 23)
   local owner = previous and call('HGET', previous .. bucket, field)
   if owner and sub(owner, 1, 9) == sub(value, 1, 9) then
     -- A replay is in flight again: the next generation must not forget it.

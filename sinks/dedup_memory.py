@@ -29,9 +29,9 @@ from sinks.dedup_servers import Call, call_each, servers_of
 from sinks.dedup_transactions import Asked, ClaimTransactions
 
 #: How the keys are laid out; a memory of another format is rebuilt when it is adopted.
-FORMAT = "2"
+FORMAT = "3"
 #: Entries that a bucket is laid out for; Redis keeps a listpack up to 512 entries.
-BUCKET_ENTRIES = 48
+BUCKET_ENTRIES = 24
 #: Claims in one script call or transaction: the server is blocked for a few milliseconds at most.
 CLAIMS_PER_CALL = 4096
 #: Where more claims than this share find somebody there, the script alone is cheaper.

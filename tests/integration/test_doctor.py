@@ -86,7 +86,7 @@ def test_a_redis_that_may_forget_fails(settings: Settings, redis: Any) -> None:
 
 def test_a_redis_that_keeps_nothing_or_packs_nothing_warns(settings: Settings, redis: Any) -> None:
     redis.config_set("appendonly", "no")
-    redis.config_set("hash-max-listpack-entries", "64")
+    redis.config_set("hash-max-listpack-entries", "32")
     assert _check(settings, "redis", "append-only")["level"] == "warn"
     assert _check(settings, "redis", "hash-max-listpack")["level"] == "warn"
 
