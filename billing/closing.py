@@ -16,6 +16,7 @@ from typing import NamedTuple
 from clickhouse_connect.driver.client import Client
 
 from billing.bills import Biller, CustomerBill, chunks, customers_of
+from billing.holds import Holds
 from billing.invoice_lines import LineMaker
 from billing.invoices import Issue, invoice_of
 from billing.period_name import PeriodName
@@ -47,8 +48,8 @@ class Asked(NamedTuple):
 class Due:
     """Who is to be invoiced: `open` has no invoice, the period ended, and nobody holds it.
 
-    `held` are those whose invoice a correction holds back. `until_s` (Unix seconds) is when the
-    last of their periods ends; `ends_s` when the next of those that are still running does.
+    `held` are those whose invoice a correction or a review holds back. `until_s` (Unix seconds) is
+    when the last of their periods ends; `ends_s` when the next of those that still run does.
     """
 
     open: tuple[str, ...]
@@ -101,6 +102,7 @@ class Closing:
         self._biller = Biller(client, book)
         self._maker = LineMaker(book.catalog.meters)
         self._check = TotalsCheck(client, book)
+        self._holds = Holds(client, book, store=store)
         self.closed = Closed()
 
     def due(self, name: PeriodName, customers: Iterable[str] | None = None) -> Due:
@@ -110,14 +112,15 @@ class Closing:
         held: list[str] = []
         issued = running = until_s = ends_s = 0
         for chunk in chunks(customers_of(self._book) if customers is None else customers):
-            known, holds = self._store.invoiced(chunk), self._store.held(chunk)
-            for customer_id, (period, _) in self._biller.priced(chunk, name).items():
+            known, priced = self._store.invoiced(chunk), self._biller.priced(chunk, name)
+            held_now = self._holds.of(priced)
+            for customer_id, (period, _) in priced.items():
                 if period.start in known.get(customer_id, ()):
                     issued += 1
                 elif period.end > now_s:
                     running += 1
                     ends_s = min(ends_s or period.end, period.end)
-                elif period.start in holds.get(customer_id, ()):
+                elif customer_id in held_now:
                     held.append(customer_id)
                 else:
                     waiting.append(customer_id)
@@ -169,12 +172,13 @@ class Closing:
         self._runs.end(run, RunState.FINISHED, now_us=self._now())
 
     def _chunk(self, customers: Sequence[str], name: PeriodName, *, run: BillingRun) -> None:
-        known, holds = self._store.invoiced(customers), self._store.held(customers)
+        known, priced = self._store.invoiced(customers), self._biller.priced(customers, name)
+        held_now = self._holds.of(priced)
         waiting: list[str] = []
-        for customer_id, (period, _) in self._biller.priced(customers, name).items():
+        for customer_id, (period, _) in priced.items():
             if period.start in known.get(customer_id, ()):
                 continue
-            if period.start in holds.get(customer_id, ()):  # since the run began
+            if customer_id in held_now:  # since the run began
                 self.closed.held.append(customer_id)
             else:
                 waiting.append(customer_id)

@@ -89,6 +89,8 @@ def stripe_line(invoice: InvoiceRow, line: InvoiceLineRow) -> dict[str, Any]:
             "quantity": quantity,
             "price_version": str(line.price_version),
             "plan": line.plan,
+            "invoice_id": invoice.invoice_id,
+            "line_id": line.line_id,
             "period_start": str(invoice.period_start),
             "period_end": str(invoice.period_end),
             "run_id": invoice.run_id,

@@ -10,8 +10,8 @@ from rating_engine.price_book.book import PriceBook
 from sinks.clickhouse import clickhouse_errors
 
 _UTC = BillingCalendar()
-_ISSUED = """
-SELECT DISTINCT customer_id, toUnixTimestamp(period_start) AS start FROM invoices
+_PERIODS = """
+SELECT DISTINCT customer_id, toUnixTimestamp({column}) AS start FROM {table}
 WHERE start >= %(low)s AND start < %(high)s AND ({which})
 ORDER BY customer_id, start
 """
@@ -25,11 +25,27 @@ def issued_periods(
     None means all of them. A customer who is not in `book` any more has calendar months in UTC.
     Raises `DependencyDown`.
     """
+    asked = _PERIODS.replace("{column}", "period_start").replace("{table}", "invoices")
+    return _meant(client, asked, name=name, book=book, customers=customers)
+
+
+def posted_periods(
+    client: Client, name: PeriodName | None, *, book: PriceBook, customers: Collection[str] = ()
+) -> list[tuple[str, int]]:
+    """The same of every period that adjustments or credits are posted to, invoiced or not."""
+    asked = _PERIODS.replace("{column}", "posted_to").replace("{table}", "adjustments")
+    return _meant(client, asked, name=name, book=book, customers=customers)
+
+
+def _meant(
+    client: Client, asked: str, *, name: PeriodName | None, book: PriceBook,
+    customers: Collection[str],
+) -> list[tuple[str, int]]:  # fmt: skip
     low, high = (0, 1 << 32) if name is None else name.window()
     which = "customer_id IN %(customers)s" if customers else "1"
-    with clickhouse_errors("reading which invoices there are"):
+    with clickhouse_errors("reading which invoices and adjustments there are"):
         rows = client.query(
-            _ISSUED.replace("{which}", which),
+            asked.replace("{which}", which),
             parameters={"low": low, "high": high, "customers": list(customers) or [""]},
         ).result_rows
     return [

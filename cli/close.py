@@ -192,7 +192,10 @@ def _tell(asked: Asked, due: Due, *, closed: Closed) -> None:
         console.print(f"{due.issued} customers had an invoice already")
     held = {*due.held, *closed.held}
     if held:
-        console.print(f"{len(held)} invoices are held back: see `meterline correct list`")
+        console.print(
+            f"{len(held)} invoices are held back: see `meterline correct list --kind hold` and "
+            "`meterline review list --held`"
+        )
     if due.running:
         at = moment_text(due.ends_s * 1000)
         console.print(f"{due.running} customers' periods have not ended; the next one does at {at}")

@@ -11,10 +11,12 @@ from clickhouse_connect.driver.client import Client
 from rich.markup import escape
 from rich.table import Table
 
+from billing.adjustment_export import exported_adjustments
 from billing.adjustment_posting import chunks_of
+from billing.credit_check import tampered_credits
 from billing.invoice_check import InvoiceCheck, Tampered
 from billing.invoice_export import amount_text, exported, row_of
-from billing.issued import issued_periods
+from billing.issued import issued_periods, posted_periods
 from billing.period_name import PeriodName
 from cli.close import ANSWER_S
 from cli.context import CatalogOption, JsonOption, console, settings_with, stderr
@@ -26,6 +28,7 @@ from rating_engine.price_book.book import PriceBook
 from rating_engine.price_book.load import load_price_book
 from sinks.clickhouse import connect_clickhouse
 from sinks.invoice_store import InvoiceStore
+from sinks.posted_adjustments import posted_adjustments
 
 app = typer.Typer(help="Issued invoices: list, show, export, verify.", no_args_is_help=True)
 
@@ -170,22 +173,31 @@ def export_command(
     customer: CustomerOption = None,
     catalog: CatalogOption = None,
 ) -> None:
-    """Write the lines of issued invoices, one row each.
+    """Write what is to be paid: lines of issued invoices, and adjustments posted to the period.
 
+    One row for each line. Those of adjustments and credits come last: their `invoice_id` is that of
+    the adjustment, their period the one that was adjusted, quantities and amounts the differences.
     In CSV a text that a spreadsheet might take for a formula begins with an apostrophe.
 
     Exit codes: 0 written; 2 --format parquet without --output, or a number of more than 38 digits.
 
     Example: meterline invoices export --period 2026-06 --format parquet --output june.parquet
     """
-    count = 0
+    count = adjusted = 0
+    name = PeriodName.read(period) if period else None
     with _issued(period, customer, catalog=catalog) as found, line_writer(wanted, output) as out:
         for chunk in chunks_of(found.periods):
             lines = list(exported(found.store.invoices(chunk), found.store.lines(chunk)))
             out.write(lines)
             count += len(lines)
+        posted = posted_periods(found.client, name, book=found.book, customers=customer or [])
+        for chunk in chunks_of(posted):
+            adjustments = posted_adjustments(found.client, chunk)
+            out.write(list(exported_adjustments(adjustments, book=found.book)))
+            adjusted += len(adjustments)
     if output is not None:
-        stderr.print(f"{count} lines of {len(found.periods)} invoices written to {output}")
+        more = f" and {adjusted} adjustments" if adjusted else ""
+        stderr.print(f"{count} lines of {len(found.periods)} invoices{more} written to {output}")
 
 
 @app.command("verify")
@@ -198,7 +210,8 @@ def verify_command(
 ) -> None:
     """Derive issued lines again, from raw history at their cut and from their rate cards.
 
-    A raw event, a line, a rate card or an invoice that was changed since is found.
+    A raw event, a line, a rate card or an invoice that was changed since is found, and a credit
+    that is not as it was applied.
 
     Exit codes: 0 everything comes out as it was issued; 1 something differs; 75 ClickHouse does not
     answer.
@@ -214,6 +227,10 @@ def verify_command(
         for chunk in chunks_of(found.periods):
             tampered += check.tampered(chunk)
             say(check.invoices, len(found.periods))
+        tampered += tampered_credits(
+            found.client, PeriodName.read(period) if period else None, book=found.book,
+            customers=customer or [],
+        )  # fmt: skip
     if as_json:
         document = {
             "invoices": check.invoices, "lines": check.lines, "holds": not tampered,

@@ -1,7 +1,8 @@
 """The `meterline` command: wires settings, catalog and steps; turns errors into exit codes.
 
 Exit codes: 0 done and in order; 1 done, and something is not in order (differences were found);
-2 cannot be done as asked, a person has to act; 75 a server does not answer, try again later.
+2 cannot be done as asked, a person has to act; 70 a fault of the program itself, which is no
+finding; 75 a server does not answer, try again later.
 """
 
 import logging
@@ -14,6 +15,9 @@ from rich.console import Console
 from cli.context import app_callback
 from cli.lazy import LazyGroup
 from metering.errors import MeterlineError
+
+#: Python's own exit code for this is 1, which says here that something differs.
+_FAULT = 70
 
 
 class Commands(LazyGroup):
@@ -71,6 +75,9 @@ def main() -> None:
             f"error: {error}", style="red", markup=False
         )
         sys.exit(error.exit_code)
+    except Exception:
+        logging.getLogger(__name__).exception("a fault of the program: please report it")
+        sys.exit(_FAULT)
 
 
 if __name__ == "__main__":

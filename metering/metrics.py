@@ -170,7 +170,7 @@ class ReconciliationMetrics(MetricRegistry):
         self.variance = self.gauge(
             "reconciliation_variance",
             "Amount that the newest reconciliation found of a class and did not tolerate, the "
-            "sizes of all checks added up",
+            "sizes of all findings added up",
             unit="the currency", labels=["class", "currency"],
         )  # fmt: skip
         self.findings = self.gauge(

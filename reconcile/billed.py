@@ -16,6 +16,7 @@ _LINE = """toString(l.meter) AS meter, l.`group` AS `group`, toString(l.kind) AS
 _LINES = f"""
 SELECT i.customer_id AS customer_id, i.invoice_id AS invoice_id, i.run_id AS run_id,
        toInt64(toUnixTimestamp(i.period_start)) AS period_start, toString(i.currency) AS currency,
+       toString(if(l.currency = '', i.currency, l.currency)) AS line_currency,
        toUInt8(i.minor_digits) AS minor_digits, toString(i.rounding) AS rounding, {_LINE},
        toDecimal128(l.quantity, 12) AS quantity, false AS is_adjustment, '' AS adjustment_kind
 FROM (SELECT * FROM invoices FINAL WHERE {{period}}) AS i
@@ -25,6 +26,7 @@ INNER JOIN (SELECT * FROM invoice_lines FINAL WHERE {{period}}) AS l
 _ADJUSTMENTS = f"""
 SELECT a.customer_id AS customer_id, a.adjustment_id AS invoice_id, a.run_id AS run_id,
        toInt64(toUnixTimestamp(a.period_start)) AS period_start, toString(a.currency) AS currency,
+       toString(if(l.currency = '', a.currency, l.currency)) AS line_currency,
        toUInt8(a.minor_digits) AS minor_digits, 'half_even' AS rounding, {_LINE},
        toDecimal128(l.quantity_after - l.quantity_before, 12) AS quantity, true AS is_adjustment,
        toString(a.kind) AS adjustment_kind
@@ -56,8 +58,10 @@ FROM rate_cards FINAL
 class Billed:
     """Frames with one row for each line; amounts and quantities are `Int128` of 10^-12.
 
-    `lines` are those of the period's invoices, `adjustments` those about the period wherever they
-    are posted, `posted` those that are posted to the period. `invoices` has their totals.
+    `currency` is that of the invoice or adjustment, which is what is paid, `line_currency` the
+    line's own. `lines` are those of the period's invoices, `adjustments` those about the period
+    wherever they are posted, `posted` those that are posted to the period. `invoices` has their
+    totals.
     """
 
     lines: pl.DataFrame

@@ -34,7 +34,8 @@ _Values = dict[str, Any]
 class ExportResult:
     """What was found, what both sides come to by currency, and how many rows were looked at.
 
-    `quantities` are what the export bills, by (customer, meter): `Int128` of 10^-12.
+    `quantities` are what the export bills beside adjustments, by (customer, meter): `Int128` of
+    10^-12; null where a row does not say.
     """
 
     findings: list[Finding] = field(default_factory=list)
@@ -66,7 +67,7 @@ def check_export(
     found = ExportResult(
         expected=_sums(matched.lines), got=_sums(matched.rows), lines=lines.height,
         rows=matched.rows.height, skipped=matched.skipped,
-        quantities=matched.rows.group_by("customer_id", "meter").agg(pl.sum("quantity")),
+        quantities=_quantities(matched.lines, matched.rows),
     )  # fmt: skip
     unclean = _unclean(matched.lines, matched.rows)
     of_unit = matched.rows.filter(pl.col(UNIT).is_in(unclean.implode()))
@@ -85,6 +86,13 @@ def check_export(
 
 def _sums(frame: pl.DataFrame) -> dict[str, int]:
     return dict(frame.group_by("currency").agg(pl.sum("amount")).sort("currency").iter_rows())
+
+
+def _quantities(lines: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+    adjustments = lines.filter("is_adjustment").select(UNIT).unique()
+    billed = pl.when(pl.col("quantity").null_count() == 0).then(pl.sum("quantity"))
+    own = rows.join(adjustments, on=UNIT, how="anti")
+    return own.group_by("customer_id", "meter").agg(billed.alias("quantity"))
 
 
 def _unclean(lines: pl.DataFrame, rows: pl.DataFrame) -> pl.Series:

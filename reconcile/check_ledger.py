@@ -49,10 +49,7 @@ def check_ledger(
     lines: pl.DataFrame, postings: pl.DataFrame, *, period: Period, mapping: LedgerMapping
 ) -> LedgerResult:
     """Compare `lines` (see `Billed.due_outside`) with `postings` (see `read_postings`)."""
-    inside = pl.col("period").is_null() | pl.col("period").is_in(
-        [each for each in postings["period"].unique().drop_nulls() if period.holds(each)]
-    )
-    own = postings.filter(inside)
+    own = postings.filter(period.rows_inside(postings, "period"))
     if mapping.accounts:
         known = {*mapping.accounts.values(), mapping.default_account}
         own = own.filter(pl.col("account").is_in(list(known)))
@@ -63,7 +60,7 @@ def check_ledger(
     for each in _compared(lines.with_columns(mapping.account()), own):
         differing.setdefault((each.customer_id, each.account), []).append(each)
     for sums in differing.values():
-        if any(each.expected != each.got or each.copies for each in sums):
+        if any(each.expected != each.got for each in sums):
             found.findings += _findings(sums)
     return found
 
@@ -101,7 +98,7 @@ def _findings(sums: list[_Sum]) -> list[Finding]:
     moved = _moved(sums)
     for each in sums:
         rest = each.got - each.expected
-        if each.copied:
+        if rest and each.copied:  # of a document, equal lines that add up are no copies
             lines = ", ".join(map(str, each.copied))
             reason = f"row {lines}: a posting that is there already"
             found.append(_finding(each, VarianceClass.DUPLICATE, each.copies, reason))

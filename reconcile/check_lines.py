@@ -25,6 +25,7 @@ from reconcile.billed import Billed
 from reconcile.cards import Card, Cards, RoundingRule
 from reconcile.decompose import Side, Terms, decompose
 from reconcile.doubles import Double
+from reconcile.odd_lines import OddLines, odd_lines
 from reconcile.period import moment_text
 from reconcile.standing import CustomerCharges, standing_findings
 from reconcile.variance import Check, Finding, Subject, VarianceClass, text_of
@@ -115,7 +116,9 @@ class LineCheck:
         for double in doubles:
             known.setdefault((double.customer_id, double.meter), []).append(double)
         charges: dict[tuple[str, int], CustomerCharges] = {}
-        rows = self._rows()
+        odd = odd_lines(self._billed, cards=self._cards, agreements=self._agreements)
+        found.findings += odd.findings
+        rows = self._rows(odd)
         committed = (key for key, each in self._agreements.items() if each.commit)
         is_agreed = agreed(rows, self._cards, committed=committed)
         plain = rows.filter(is_agreed).group_by("currency").agg(pl.sum("amount"))
@@ -135,12 +138,14 @@ class LineCheck:
         for sums in (self._billed.invoices.rename({"total": "amount"}), _no_credits(self._billed)):
             for currency, amount in sums.group_by("currency").agg(pl.sum("amount")).iter_rows():
                 found.billed[currency] = found.billed.get(currency, 0) + amount
+        for currency, amount in odd.moved.items():
+            found.billed[currency] = found.billed.get(currency, 0) + amount
         return found
 
-    def _rows(self) -> pl.DataFrame:
-        lines = self._billed.lines.filter(pl.col("kind") == _CHARGE).select(*_KEY, *_OF_LINES)
+    def _rows(self, odd: OddLines) -> pl.DataFrame:
+        lines = odd.lines.filter(pl.col("kind") == _CHARGE).select(*_KEY, *_OF_LINES)
         adjusted = (
-            _no_credits(self._billed).filter(pl.col("kind") == _CHARGE)
+            odd.adjustments.filter(pl.col("kind") == _CHARGE)
             .group_by(_KEY).agg(
                 pl.sum("amount").alias("adjusted"), pl.last("currency").alias("adjusted_currency")
             )

@@ -13,8 +13,7 @@ _RUNS = """
 SELECT run_id, argMax(cut_streams, recorded_at), argMax(cut_partitions, recorded_at),
        argMax(cut_offsets, recorded_at), toUnixTimestamp64Micro(min(recorded_at))
 FROM billing_runs
-WHERE length(cut_streams) > 0
-  AND (run_id IN %(run_ids)s OR (kind = 'close' AND period = %(period)s AND state = 'finished'))
+WHERE run_id IN %(run_ids)s OR (kind = 'close' AND period = %(period)s AND state = 'finished')
 GROUP BY run_id ORDER BY min(recorded_at)
 """
 _INVOICED = "SELECT DISTINCT run_id FROM invoices FINAL WHERE {period} ORDER BY run_id"
@@ -73,6 +72,8 @@ def read_cuts(client: Client, period: Period) -> list[Cut]:
 
 def _cut(row: Sequence[Any], *, is_last: bool) -> Cut:
     run_id, streams, partitions, offsets, began_us = row
+    if not streams:  # closed before any usage came; an empty array has no type in a query
+        streams, partitions, offsets = ("",), (0,), (0,)
     return Cut(
         str(run_id), tuple(map(str, streams)), tuple(map(int, partitions)),
         tuple(map(int, offsets)), int(began_us), is_last,

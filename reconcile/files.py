@@ -156,4 +156,7 @@ def _parquet(path: Path, columns: list[str]) -> pl.DataFrame:
 def _texts(column: pa.ChunkedArray) -> pl.Series:
     if pa.types.is_timestamp(column.type):
         column = column.cast(pa.timestamp("s", tz="UTC"), safe=False).cast(pa.int64())
+    if pa.types.is_decimal(column.type):  # a cast to text writes small ones as 0E-12
+        plain = [None if value is None else f"{value:f}" for value in column.to_pylist()]
+        return pl.Series(plain, dtype=pl.String)
     return pl.Series(column.cast(pa.string()).to_pylist(), dtype=pl.String)

@@ -73,14 +73,21 @@ def _untaken(rows: pl.DataFrame) -> pl.Expr:
 
 
 def _inside(lines: pl.DataFrame, rows: pl.DataFrame, *, period: Period) -> pl.Series:
-    """Rows of the period; one that does not say when, and one of a part of ours, is taken to be."""
-    moments = rows["period_start"].unique().drop_nulls().to_list()
-    kept = [moment for moment in moments if period.holds(moment)]
-    on = ["customer_id", "part_start"]
-    ours = lines.select(on).unique().with_columns(pl.lit(value=True).alias("is_ours"))
-    found = rows.join(ours, on=on, how="left", maintain_order="left")
-    is_inside = pl.col("period_start").is_null() | pl.col("period_start").is_in(kept)
-    return found.select(is_inside | pl.col("is_ours").fill_null(value=False)).to_series()
+    """Rows of the period; one that does not say when, and one of a part of ours, is taken to be.
+
+    A part that an adjustment is about is another period's, whose own rows may be in the file too:
+    only a row of its amount is taken to be the adjustment.
+    """
+    is_inside = period.rows_inside(rows, "period_start")
+    is_adjustment = pl.col("is_adjustment")
+    for own, on in (
+        (lines.filter(~is_adjustment), ["customer_id", "part_start"]),
+        (lines.filter(is_adjustment), ["customer_id", "part_start", "meter", "amount"]),
+    ):
+        ours = own.select(on).unique().with_columns(pl.lit(value=True).alias("is_ours"))
+        found = rows.join(ours, on=on, how="left", maintain_order="left")
+        is_inside |= found["is_ours"].fill_null(value=False)
+    return is_inside
 
 
 def _by_id(lines: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+import polars as pl
 from clickhouse_connect.driver.client import Client
 
 from metering.errors import PermanentError
@@ -26,7 +27,7 @@ _STARTS = """
 SELECT DISTINCT toUnixTimestamp(period_start) FROM
 (
     SELECT period_start FROM billing_periods UNION ALL SELECT period_start FROM invoices
-    UNION ALL SELECT period_start FROM usage_totals
+    UNION ALL SELECT period_start FROM usage_totals UNION ALL SELECT posted_to FROM adjustments
 )
 WHERE toUnixTimestamp(period_start) BETWEEN %(low)s AND %(high)s
 """
@@ -36,6 +37,7 @@ SELECT DISTINCT customer_id, toUnixTimestamp(period_start) FROM
     SELECT customer_id, period_start FROM billing_periods
     UNION ALL SELECT customer_id, period_start FROM invoices
     UNION ALL SELECT customer_id, period_start FROM usage_totals
+    UNION ALL SELECT customer_id, posted_to FROM adjustments
 )
 WHERE toUnixTimestamp(period_start) IN %(starts)s
 """
@@ -46,7 +48,8 @@ class Period:
     """A month, and the starts (Unix seconds) of the billing periods that begin in it.
 
     `excluded` are (customer, start) pairs whose start only looks like one of them. `customers` are
-    those whose rows `condition` keeps.
+    those whose rows `condition` keeps. `following` are (customer, start) of rows of other systems
+    that begin the customer's next period, though the month has not ended in UTC.
     """
 
     name: str
@@ -55,6 +58,7 @@ class Period:
     starts: tuple[int, ...]
     excluded: tuple[tuple[str, int], ...] = ()
     customers: Span = field(default_factory=Span)
+    following: frozenset[tuple[str, int]] = frozenset()
 
     def of(self, customers: Span) -> "Period":
         """The same for a range of customers."""
@@ -79,8 +83,23 @@ class Period:
             text += f" AND (customer_id, toUnixTimestamp({column})) NOT IN %(excluded)s"
         return text
 
-    def holds(self, moment: int) -> bool:
-        """Whether a row of another system that begins then (Unix seconds) belongs to the month."""
+    def rows_inside(self, rows: pl.DataFrame, column: str) -> pl.Series:
+        """Which rows of another system belong to the month; those that do not say when do, too.
+
+        `column` holds when the row's period begins (Unix seconds), beside `customer_id`.
+        """
+        moments = rows[column].unique().drop_nulls().to_list()
+        kept = [moment for moment in moments if self._holds(moment)]
+        schema = {"customer_id": pl.String, column: pl.Int64}
+        following = pl.DataFrame(list(self.following), schema=schema, orient="row")
+        marked = rows.select("customer_id", column).join(
+            following.with_columns(pl.lit(value=True).alias("is_next")),
+            on=["customer_id", column], how="left", maintain_order="left",
+        )  # fmt: skip
+        is_inside = pl.col(column).is_null() | pl.col(column).is_in(kept)
+        return marked.select(is_inside & pl.col("is_next").is_null()).to_series()
+
+    def _holds(self, moment: int) -> bool:
         if moment in self.starts:
             return True
         return self.first_day <= datetime.fromtimestamp(moment, UTC).date() < self.next_month
@@ -106,6 +125,21 @@ def find_period(client: Client, text: str, own: OwnPeriods) -> Period:
     unsure = [at for at in starts if not _is_sure(at)]
     kept, excluded = _asked(client, unsure, own=own, month=(first.year, first.month))
     return Period(text, first, following, tuple(sorted({*sure, *kept})), tuple(excluded))
+
+
+def following_starts(
+    rows: pl.DataFrame, column: str, *, own: OwnPeriods, period: Period
+) -> set[tuple[str, int]]:
+    """See `Period.following`: east of UTC the next month begins on the last day of this one."""
+    month_until = _unix(period.next_month)
+    last_day = pl.col(column).is_between(month_until - 86_400, month_until - 1)
+    pairs = rows.filter(last_day).select("customer_id", column).unique()
+    first = period.first_day
+    return {
+        (customer, moment)
+        for customer, moment in pairs.iter_rows()
+        if own.beginning_in(customer, first.year, month=first.month).end == moment
+    }
 
 
 def _asked(

@@ -23,6 +23,7 @@ _UNBOUND = str(RejectionCode.SUBJECT_MUST_BE_BOUND)
 _NOT_MISSING = str(RejectionCode.IDENTITY_MUST_NOT_REPEAT_WITH_OTHER_PAYLOAD)
 _DECODER = msgspec.json.Decoder(float_hook=str)
 _DAY_MS = 86_400_000
+#: Of raw history only the places that are among the rejected: a set of all takes gigabytes.
 _REJECTED = """
 SELECT toString(code), event, customer_id, meter, toUnixTimestamp64Milli(record_time),
        concat(toString(stream), '/', toString(partition), '/', toString(offset), '/',
@@ -32,7 +33,9 @@ WHERE code != %(not_missing)s AND record_time >= fromUnixTimestamp64Milli(%(from
   AND (stream, partition, offset, `index`) NOT IN
       (SELECT stream, partition, offset, `index` FROM reject_replays)
   AND (stream, partition, offset, `index`) NOT IN
-      (SELECT stream, partition, offset, `index` FROM usage_events)
+      (SELECT stream, partition, offset, `index` FROM usage_events
+       WHERE (stream, partition, offset, `index`) IN
+           (SELECT stream, partition, offset, `index` FROM rejected_events))
 ORDER BY stream, partition, offset, `index`
 """
 

@@ -11,8 +11,8 @@ _HEAD = (
     "period_start", "part_start", "invoice_id", "line_id", "reference", "currency", "amount",
     "expected_amount", "got_amount", "expected_quantity", "got_quantity", "reason",
 )  # fmt: skip
-#: What makes a spreadsheet take a cell for a formula.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+#: What makes a spreadsheet take a cell for a formula, in full width too.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 def guarded(text: str) -> str:

@@ -49,7 +49,9 @@ class Verdict:
     invoice_hold: bool = False
 
 
-AGREED = Verdict(Status.RATED, Severity.OK, "No discrepancy detected", "Auto-rated")
+#: Who reviews what no person has to look at, and what waits for a credit.
+AUTO_RATED, QUEUE = "Auto-rated", "Finance queue"
+AGREED = Verdict(Status.RATED, Severity.OK, "No discrepancy detected", AUTO_RATED)
 
 
 def judge(case: Case, policy: Policy) -> Verdict:
@@ -66,7 +68,7 @@ def judge(case: Case, policy: Policy) -> Verdict:
         if not case.findings:
             return _credit(case, "A credit of the period is issued", impact) or AGREED
         reason = "Within tolerance: " + _reasons(case.findings)
-        return Verdict(Status.RATED, Severity.OK, reason, "Auto-rated")
+        return Verdict(Status.RATED, Severity.OK, reason, AUTO_RATED)
     if all(each.variance is VarianceClass.LATE for each in counted):
         credit = _credit(case, _reasons(counted), impact)
         if credit is not None:
@@ -82,7 +84,7 @@ def judge(case: Case, policy: Policy) -> Verdict:
 def _credit(case: Case, reason: str, impact: int | None) -> Verdict | None:
     if not case.credited:
         return None
-    return Verdict(Status.CREDIT_PENDING, Severity.INFO, reason, "Finance queue", impact)
+    return Verdict(Status.CREDIT_PENDING, Severity.INFO, reason, QUEUE, impact)
 
 
 def _of_billing(findings: Iterable[Finding]) -> list[int]:

@@ -98,7 +98,7 @@ class ReviewLog:
                 conditions.append(f"{name} = %({name})s")
                 bound[name] = value
         conditions += ["invoice_hold"] if wanted.only_held else []
-        conditions += ["status != 'rated'"] if wanted.only_open else []
+        conditions += ["(status != 'rated' OR invoice_hold)"] if wanted.only_open else []
         sql = _LIST.format(condition=" AND ".join(conditions))
         return [_record(row) for row in self._client.query(sql, parameters=bound).result_rows]
 

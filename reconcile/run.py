@@ -24,7 +24,7 @@ from reconcile.ledger_rows import LedgerMapping, read_postings
 from reconcile.mapping import GENERIC, FileMapping
 from reconcile.own_periods import OwnPeriods
 from reconcile.part import Part, Reading, Shared, compare_part, read_part
-from reconcile.period import find_period
+from reconcile.period import find_period, following_starts
 from reconcile.placement import stray_findings
 from reconcile.policy import Policy
 from reconcile.rejected import read_rejected
@@ -169,6 +169,11 @@ def _shared(
     client: Client, books: Books, *, files: Files, cards: dict[int, Card], events: str
 ) -> Shared:
     period = find_period(client, books.period, books.own)
+    following: set[tuple[str, int]] = set()
+    for rows, column in ((files.export, "period_start"), (files.postings, "period")):
+        if rows is not None:
+            following |= following_starts(rows, column, own=books.own, period=period)
+    period = replace(period, following=frozenset(following))
     history = open_history(client, books.meters, events=events)
     return Shared(
         history=history, period=period, own=books.own, policy=books.policy,

@@ -70,9 +70,9 @@ def arrow_of(frame: pl.DataFrame) -> pa.Table:
 def write_run(client: Client, run: Reconciliation, *, actor: str, now: datetime) -> None:
     """Step 3: the row that says that the run came to its end."""
     sums, compared = run.sums, run.comparisons
-    open_sums = [
+    open_sums = [  # of their sizes: too much here does not make up for too little there
         sum(
-            each.amount
+            abs(each.amount)
             for each in run.open
             if (each.check, each.variance, each.currency) == (s.check, s.variance, s.currency)
         )

@@ -15,7 +15,8 @@ from reconcile.files import LINE
 #: Faults that are told one by one; more are counted.
 FAULTS_MAX = 200
 _DECIMAL = r"^[+-]?\d{1,20}(\.\d{1,12})?$"
-_UNIX = re.compile(r"-?\d{8,11}", re.ASCII)
+#: Eight digits are a day, like 20260601; as seconds they would be of 1970 to 1973.
+_UNIX = re.compile(r"-?\d{9,11}", re.ASCII)
 _UNIX_MS = 1000
 
 

@@ -170,3 +170,14 @@ def test_postings_of_other_accounts_and_months_are_left_out(tmp_path: Path) -> N
     result = books.check(tmp_path)
     assert result.findings == []
     assert (result.rows, result.skipped) == (1, 2)
+
+
+def test_equal_lines_of_one_document_are_no_copies_where_the_sum_is_right(tmp_path: Path) -> None:
+    books = Books(1)
+    for _ in range(2):
+        books.line("one", Decimal("20.00"))
+    books.post("one", Decimal("20.00"), times=2)
+    assert books.check(tmp_path).findings == []
+    books.postings.append(dict(books.postings[0]))
+    (found,) = books.check(tmp_path).findings[:1]
+    assert str(found.variance) == "duplicate"

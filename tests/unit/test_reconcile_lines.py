@@ -38,6 +38,7 @@ LINES = {
     "line_id": pl.String, "quantity": pl.Int128, "amount": pl.Int128, "currency": pl.String,
     "minor_digits": pl.UInt8, "rounding": pl.String, "plan": pl.String,
     "price_version": pl.Int64, "card": pl.UInt64, "adjustment_kind": pl.String,
+    "line_currency": pl.String,
 }  # fmt: skip
 INVOICES = {
     "customer_id": pl.String, "invoice_id": pl.String, "period_start": pl.Int64,
@@ -133,7 +134,11 @@ class Month:
         def frame(rows: list[dict[str, Any]]) -> pl.DataFrame:
             numbers = ("quantity", "amount")
             return pl.DataFrame(
-                [{**row, **{name: whole(row[name]) for name in numbers}} for row in rows],
+                [
+                    {"line_currency": row["currency"], **row}
+                    | {name: whole(row[name]) for name in numbers}
+                    for row in rows
+                ],
                 schema=LINES,
             )
 
