@@ -153,15 +153,15 @@ def test_what_is_projected_is_told_before_half_is_used(client: Client) -> None:
 
 
 def test_a_limit_is_reached_at_the_very_cent(client: Client) -> None:
-    """4.52 of 5.65 are 80 %; as binary fractions they are a little less."""
+    """7.24 of 9.05 are 80 %; as binary fractions they are a little less."""
     books = Books()
     free = rate_card(ChargeTerms(price_of({"model": "per_unit", "unit_price": "0.01"})))
-    books.usage("exact", [452 * Q], card=books.card(free, LABEL))
+    books.usage("exact", [724 * Q], card=books.card(free, LABEL))
     books.period("exact")
     for row in books.periods:
         row[9] = Decimal(0)
     books.insert(client)
-    budgets = Budgets({"exact": Decimal("5.65")}, {})
+    budgets = Budgets({"exact": Decimal("9.05")}, {})
     (found,) = positions(client, budgets, now=JULY - timedelta(hours=1))
     assert (found.kind, found.percent) == ("budget", 80)
 
