@@ -10,7 +10,7 @@ loses one. Two checks at once write the same rows.
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -26,7 +26,7 @@ from alerts.thresholds import crossed, positions
 from metering.alert import Change, Finding, FindingKey, FindingKind, FindingState
 from metering.catalog import Catalog
 from metering.catalog_alerts import Budgets
-from metering.errors import TransientError
+from metering.errors import MeterlineError
 from sinks.alert_store import AlertStore
 
 _LOG = logging.getLogger(__name__)
@@ -34,6 +34,8 @@ _LOG = logging.getLogger(__name__)
 _DELIVERED_MAX = 1000
 #: Kinds that windows of hours are judged for.
 _OF_WINDOWS = (FindingKind.SPIKE, FindingKind.DROP, FindingKind.SILENCE)
+#: An outlet is told of what is older only where that is open, or where it knows the beginning.
+_NEWS = timedelta(days=7)
 #: A billing period is over after at most this, so its thresholds are.
 _PERIOD_MAX = timedelta(days=63)
 
@@ -50,13 +52,21 @@ class Outlet(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What a check did. `anomalies` and `thresholds` are those open after it, the worst first."""
+    """What a check did. `anomalies` and `thresholds` are those open after it, the worst first.
+
+    `waiting` are messages that an outlet did not take, by its name; 0 where it took all.
+    """
 
     mark: datetime | None
     changes: tuple[Change, ...]
     anomalies: tuple[Finding, ...]
     thresholds: tuple[Finding, ...]
-    undelivered: tuple[str, ...]
+    waiting: Mapping[str, int]
+
+    @property
+    def undelivered(self) -> tuple[str, ...]:
+        """Outlets that did not take all messages."""
+        return tuple(name for name, count in self.waiting.items() if count)
 
 
 class AlertCheck:
@@ -85,15 +95,18 @@ class AlertCheck:
             _LOG.warning("more breaches than one check tells of: look for an incident first")
         opened = self._store.open_findings()
         changes = self._anomalies(judged, opened, now=now)
-        changes += self._thresholds(judged, opened, now=now)
+        done = progress(self._client)
+        since = done.get("thresholds", judged.complete_to)
+        changes += self._thresholds(judged, opened, now=now, since=since)
         today = judged.mark.replace(hour=0)
-        is_new_day = progress(self._client).get("deltas", NEVER) < today
+        is_new_day = done.get("deltas", NEVER) < today
         if is_new_day:
             changes += self._deltas(judged, opened, now=now)
         self._store.record(changes)
+        note(self._client, "thresholds", done_to=judged.complete_to)
         if is_new_day:
             note(self._client, "deltas", done_to=today)
-        undelivered = self._deliver(now)
+        waiting = self._deliver(now)
         closed = {each.finding for each in changes if each.state is FindingState.RESOLVED}
         news = [each.finding for each in changes if each.state is FindingState.OPENED]
         left = sorted([each for each in opened if each not in closed] + news, key=_severity)
@@ -102,7 +115,7 @@ class AlertCheck:
             tuple(changes),
             tuple(each for each in left if each.key.kind.is_anomaly),
             tuple(each for each in left if not each.key.kind.is_anomaly),
-            undelivered,
+            waiting,
         )
 
     def _anomalies(
@@ -133,13 +146,14 @@ class AlertCheck:
         ]
 
     def _thresholds(
-        self, judged: Judged, opened: Iterable[Finding], *, now: datetime
+        self, judged: Judged, opened: Iterable[Finding], *, now: datetime, since: datetime
     ) -> list[Change]:
+        """Also of periods that ended since the last check, once: usage reaches up to the end."""
         complete_to = judged.complete_to
-        known = self._store.known_since(complete_to - _PERIOD_MAX)
+        known = self._store.known_since(min(since, complete_to) - _PERIOD_MAX)
         found = [
             finding
-            for position in positions(self._client, self._budgets, now=complete_to)
+            for position in positions(self._client, self._budgets, now=complete_to, since=since)
             for finding in crossed(position, complete_to=complete_to)
         ]
         periods = {(each.key.customer_id, each.window_start) for each in found}
@@ -166,25 +180,27 @@ class AlertCheck:
             for name, each in found.items()
             if name not in known
         ]
+        if len(found) >= BREACHES_MAX:  # as above
+            return changes
         return changes + [
             Change(each, FindingState.RESOLVED, now)
             for each in opened
             if each.key.kind is FindingKind.DELTA and each.finding_id not in found
         ]
 
-    def _deliver(self, now: datetime) -> tuple[str, ...]:
-        failed = []
+    def _deliver(self, now: datetime) -> dict[str, int]:
+        """Send what is news; by outlet, how much it did not take."""
+        left = {}
         for outlet in self._outlets:
-            waiting = self._store.undelivered(outlet.name, _DELIVERED_MAX)
+            waiting = self._store.undelivered(outlet.name, since=now - _NEWS, limit=_DELIVERED_MAX)
             try:
                 taken = outlet.send(waiting) if waiting else []
-            except TransientError as error:
+            except MeterlineError as error:  # also one that a person has to mend
                 _LOG.warning("alerts wait for %s: %s", outlet.name, error)
                 taken = []
             self._store.mark_delivered(outlet.name, taken, now=now)
-            if len(taken) < len(waiting):
-                failed.append(outlet.name)
-        return tuple(failed)
+            left[outlet.name] = len(waiting) - len(taken)
+        return left
 
 
 def _key(breach: Breach) -> FindingKey:
@@ -211,7 +227,15 @@ def _decimal(number: object) -> Decimal:
 
 
 def _severity(finding: Finding) -> tuple[Decimal, str, str]:
-    """Spikes by how high, silence and drops by how deep; then by name, to be the same again."""
-    ratio = finding.ratio or Decimal(0)
-    worst = -ratio if ratio >= 1 else ratio - 1
-    return worst, finding.key.customer_id, finding.key.meter
+    """How many times more or less an anomaly is, how much of a limit is used up; then by name.
+
+    Silence, and usage where none was expected, come first.
+    """
+    ratio = finding.ratio
+    if not finding.key.kind.is_anomaly:
+        times = ratio or Decimal(0)
+    elif not ratio:
+        times = Decimal("Infinity")
+    else:
+        times = max(ratio, 1 / ratio)
+    return -times, finding.key.customer_id, finding.key.meter

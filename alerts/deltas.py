@@ -1,7 +1,9 @@
 """Deltas, period over period: usage of a billing period so far by the same stretch of the last one.
 
 The stretch is the whole days since the period began, from its third and its tenth part on; it is
-summed from the marks that end them, so a day of a pair is one row. Compared once a day.
+summed from the marks that end them, so a day of a pair is one row. Marks are whole hours of UTC: a
+period that begins within one (in zones with half hours) is taken from that hour's beginning, and so
+is the last one. Compared once a day.
 """
 
 from datetime import datetime
@@ -27,10 +29,11 @@ _DELTAS = f"""
 WITH stretches AS
 (
     SELECT
-        c.customer_id AS customer_id, c.period_start AS started, p.period_start AS before,
+        c.customer_id AS customer_id, c.period_start AS started,
+        toStartOfHour(c.period_start) AS since, toStartOfHour(p.period_start) AS before,
         least(
-            intDiv(dateDiff('hour', c.period_start, {{mark:DateTime('UTC')}}), 24),
-            intDiv(dateDiff('hour', p.period_start, p.period_end), 24)) AS days
+            intDiv(dateDiff('hour', since, {{mark:DateTime('UTC')}}), 24),
+            intDiv(dateDiff('hour', before, since), 24)) AS days
     FROM (SELECT * FROM billing_periods FINAL) AS c
     INNER JOIN (SELECT * FROM billing_periods FINAL) AS p
         ON p.customer_id = c.customer_id AND p.period_end = c.period_start
@@ -41,7 +44,7 @@ WITH stretches AS
 ends AS
 (
     SELECT DISTINCT toDateTime(arrayJoin(arrayConcat(
-        arrayMap(k -> started + INTERVAL k DAY, range(1, days + 1)),
+        arrayMap(k -> since + INTERVAL k DAY, range(1, days + 1)),
         arrayMap(k -> before + INTERVAL k DAY, range(1, days + 1)))), 'UTC') AS mark
     FROM stretches
 ),
@@ -49,7 +52,7 @@ daily AS
 (
     SELECT
         s.customer_id AS customer_id, p.meter AS meter, s.started AS started, s.days AS days,
-        m.mark > s.started AS is_now, m.is_level AS is_level,
+        m.mark > s.since AS is_now, m.is_level AS is_level,
         toFloat64(m.q[{DAY}]) AS q, toFloat64(m.n[{DAY}]) AS n
     FROM (SELECT * FROM usage_marks FINAL WHERE mark IN (SELECT mark FROM ends)) AS m
     INNER JOIN
@@ -58,8 +61,8 @@ daily AS
         FROM usage_pairs GROUP BY pair
     ) AS p ON p.pair = m.pair
     INNER JOIN stretches AS s ON s.customer_id = p.customer_id
-    WHERE (m.mark > s.started AND m.mark <= s.started + toIntervalDay(s.days)
-            AND dateDiff('hour', s.started, m.mark) % 24 = 0)
+    WHERE (m.mark > s.since AND m.mark <= s.since + toIntervalDay(s.days)
+            AND dateDiff('hour', s.since, m.mark) % 24 = 0)
         OR (m.mark > s.before AND m.mark <= s.before + toIntervalDay(s.days)
             AND dateDiff('hour', s.before, m.mark) % 24 = 0)
 )
@@ -75,7 +78,7 @@ FROM
     FROM daily
     GROUP BY customer_id, meter, started
 )
-WHERE place > 0 AND expected > 0
+WHERE place > 0 AND (expected > 0 OR {{minimum:Array(Float64)}}[place] > 0)
     AND abs(observed - expected) >= {{minimum:Array(Float64)}}[place]
     AND (of_levels OR abs(observed - expected) > {_EVENTS_MIN} * unit)
     AND (observed > {{above:Array(Float64)}}[place] * expected

@@ -31,7 +31,7 @@ from alerts.marks import (
 )
 from alerts.profiles import BUILD_LATE_PROFILES, BUILD_PROFILES
 from alerts.progress import NEVER, in_utc, note, progress
-from alerts.silent_customers import silent_customers
+from alerts.silent_customers import silent_customers, with_open_silence
 from metering.catalog import Aggregation, Catalog
 from sinks.clickhouse import INSERT_SETTINGS, clickhouse_errors
 
@@ -100,6 +100,7 @@ class Detection:
         breaches = self.breaches(mark, last=mark)
         has_more = len(breaches) >= BREACHES_MAX
         breaches += silent_customers(self._client, breaches, mark=mark)
+        breaches = with_open_silence(self._client, breaches, mark=mark)
         begun = self.begun(mark, elapsed=complete_to - mark)
         return Judged(mark, complete_to, breaches, begun, has_more=has_more)
 

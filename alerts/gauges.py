@@ -1,48 +1,37 @@
 """Findings that are open, as gauges: customers only while they breach, and how many there are."""
 
+import math
 from collections import Counter
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Iterable
 
 from alerts.check import Checked
-from metering.alert import FindingKind
+from metering.alert import PROJECTED, Finding, FindingKind
+from metering.metrics import StewardMetrics
 
 
-class Shown(Protocol):
-    """A gauge that is replaced as a whole; keys are (kind, customer, meter)."""
-
-    def replace(self, values: Mapping[tuple[str, ...], int | float]) -> None:
-        """Show these, the worst first."""
-        ...
-
-
-class Counted(Protocol):
-    """A gauge by kind."""
-
-    def labels(self, *values: str) -> "Settable":
-        """That of one kind."""
-        ...
-
-
-class Settable(Protocol):
-    """One series."""
-
-    def set(self, value: float) -> None:
-        """Show it."""
-        ...
-
-
-def show(checked: Checked, *, anomaly: Shown, threshold: Shown, is_open: Counted) -> None:
+def show(checked: Checked, metrics: StewardMetrics) -> None:
     """Set the gauges: a customer is there only while it breaches, by the greatest of its ratios.
 
-    `is_open` counts all of them, also those that the bounded gauges leave out.
+    Findings are also counted, with those that the bounded gauges leave out; and so are messages
+    that an outlet did not take.
     """
     counts = Counter(each.key.kind for each in (*checked.anomalies, *checked.thresholds))
     for kind in FindingKind:
-        is_open.labels(str(kind)).set(counts[kind])
-    for gauge, findings in ((anomaly, checked.anomalies), (threshold, checked.thresholds)):
-        values: dict[tuple[str, ...], float] = {}
-        for each in findings:
-            key = (str(each.key.kind), each.key.customer_id, each.key.meter)
-            values[key] = max(values.get(key, 0.0), float(each.ratio or 0))
-        gauge.replace(values)
+        metrics.findings_open.labels(str(kind)).set(counts[kind])
+    reached = [each for each in checked.thresholds if each.key.threshold != PROJECTED]
+    projected = [each for each in checked.thresholds if each.key.threshold == PROJECTED]
+    metrics.anomaly.replace(_ratios(checked.anomalies))
+    metrics.threshold.replace(_ratios(reached))
+    metrics.projected.replace(_ratios(projected))
+    for outlet, count in checked.waiting.items():
+        metrics.undelivered.labels(outlet).set(count)
+
+
+def _ratios(findings: Iterable[Finding]) -> dict[tuple[str, ...], float]:
+    """By (kind, customer, meter), in the order of findings; usage where none was is infinite."""
+    values: dict[tuple[str, ...], float] = {}
+    for each in findings:
+        key = (str(each.key.kind), each.key.customer_id, each.key.meter)
+        ratio = math.inf if each.ratio is None else float(each.ratio)
+        values[key] = max(values.get(key, 0.0), ratio)
+    return values

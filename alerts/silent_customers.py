@@ -1,6 +1,7 @@
-"""Customers of whom nothing comes any more, of any meter: one cause, and more urgent than a meter.
+"""Silence that goes on, and customers of whom nothing comes any more, of any meter.
 
-Looked for among those of whom a meter fell silent.
+The latter are one cause, and more urgent than a meter; looked for among those of whom a meter fell
+silent.
 """
 
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from decimal import Decimal
 from clickhouse_connect.driver.client import Client
 
 from alerts.breaches import Breach
-from alerts.marks import SCALES
+from alerts.marks import PAIR, SCALES
 from alerts.profiles import UNIT
 from sinks.clickhouse import clickhouse_errors
 
@@ -36,6 +37,48 @@ LEFT JOIN
 ) AS m ON m.pair = p.pair
 GROUP BY p.customer_id
 """
+
+#: Silences that are open, and that no usage ended in the hour before `mark`.
+_STILL_SILENT = f"""
+WITH heard AS (SELECT pair FROM usage_marks WHERE mark = {{mark:DateTime('UTC')}} AND n[1] > 0)
+SELECT DISTINCT customer_id, toString(meter) FROM alert_findings
+WHERE kind = 'silence' AND state = 'opened'
+    AND finding_id NOT IN (SELECT finding_id FROM alert_findings WHERE state = 'resolved')
+    AND if(meter = '',
+        customer_id NOT IN (SELECT customer_id FROM usage_pairs WHERE pair IN heard),
+        {PAIR} NOT IN heard)
+"""
+
+
+def with_open_silence(
+    client: Client, breaches: Sequence[Breach], *, mark: datetime
+) -> list[Breach]:
+    """The same breaches; where one goes on that was told of as silence, it is silence still.
+
+    In hours that are usually nearly empty only longer windows stray, and these hold what came
+    before: of itself that looks like a drop. Raises `DependencyDown`.
+    """
+    if not any(not each.is_up and not each.is_silent for each in breaches):
+        return list(breaches)
+    with clickhouse_errors("asking which silence goes on"):
+        rows = client.query(_STILL_SILENT, parameters={"mark": mark}).result_rows
+    silent = {(str(customer), str(meter)) for customer, meter in rows}
+    found = [
+        each._replace(is_silent=True)
+        if not each.is_up and (each.customer_id, each.meter) in silent
+        else each
+        for each in breaches
+    ]
+    customers = {each.customer_id for each in found if each.is_silent and each.meter}
+    known = {each.customer_id for each in found if not each.meter}
+    return found + [
+        Breach(
+            mark, customer, "", is_up=False, is_silent=True, is_new=False, hours=1,
+            observed=Decimal(0), expected=Decimal(0),
+        )
+        for customer, meter in silent
+        if not meter and customer in customers - known
+    ]  # fmt: skip
 
 
 def silent_customers(client: Client, breaches: Sequence[Breach], *, mark: datetime) -> list[Breach]:

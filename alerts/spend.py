@@ -1,4 +1,4 @@
-"""What the billing periods that are under way come to so far, for gauges; bounded by plans.
+"""What the billing periods that are under way come to so far, for gauges: as many as plans.
 
 A charge is what finance reads in `period_charges`, with base fees; gauges show it rounded.
 """
@@ -12,38 +12,37 @@ from clickhouse_connect.driver.client import Client
 
 from sinks.clickhouse import clickhouse_errors
 
-#: Plans and currencies that are shown, and meters; the greatest first.
-_SHOWN_MAX = 50
-_SPEND = f"""
+_SPEND = """
 SELECT b.plan, b.currency, toString(sum(b.base_fee) + sum(r.charged)), count()
 FROM
 (
     SELECT customer_id, period_start, plan, currency, base_fee FROM billing_periods FINAL
-    WHERE period_start <= {{now:DateTime('UTC')}} AND period_end > {{now:DateTime('UTC')}}
+    WHERE period_start <= {now:DateTime('UTC')} AND period_end > {now:DateTime('UTC')}
 ) AS b
 LEFT JOIN
 (
     SELECT customer_id, period_start, sum(charge) AS charged FROM rated_parts
     WHERE period_start IN (SELECT period_start FROM billing_periods FINAL
-        WHERE period_start <= {{now:DateTime('UTC')}} AND period_end > {{now:DateTime('UTC')}})
+        WHERE period_start <= {now:DateTime('UTC')} AND period_end > {now:DateTime('UTC')})
     GROUP BY customer_id, period_start
 ) AS r ON r.customer_id = b.customer_id AND r.period_start = b.period_start
 GROUP BY b.plan, b.currency
 ORDER BY count() DESC, b.plan, b.currency
-LIMIT {_SHOWN_MAX}
 """
-_USAGE = f"""
+_USAGE = """
 SELECT meter, sum(events), uniq(customer_id)
 FROM usage_hours FINAL
 WHERE window_start >= (SELECT toStartOfHour(complete_to) - INTERVAL 1 HOUR FROM complete_to)
     AND window_start < (SELECT toStartOfHour(complete_to) FROM complete_to)
 GROUP BY meter ORDER BY sum(events) DESC, meter
-LIMIT {_SHOWN_MAX}
 """
 
 
 class Spend(NamedTuple):
-    """By (plan, currency): amount so far and customers; by meter: events and customers."""
+    """By (plan, currency): amount so far and customers; by meter: events and customers.
+
+    The greatest first: gauges show those, and count what they leave out.
+    """
 
     amounts: Mapping[tuple[str, ...], Decimal]
     customers: Mapping[tuple[str, ...], int]

@@ -1,7 +1,8 @@
 """Thresholds of billing periods: how far allowance, commit and budget are used up, and deltas.
 
-One row for everything that is at half of its limit or more, in billing periods that are not over;
-what it says comes from the views that finance reads. Exact numbers stay Decimal.
+One row for everything that is at half of its limit or more, or is projected to exceed it, in
+billing periods that are not over; what it says comes from the views that finance reads. Exact
+numbers stay Decimal.
 """
 
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from typing import Any, NamedTuple
 
 from clickhouse_connect.driver.client import Client
 
-from metering.alert import Finding, FindingKey, FindingKind
+from metering.alert import PROJECTED, Finding, FindingKey, FindingKind
 from metering.catalog_alerts import Budgets
 from sinks.clickhouse import clickhouse_errors
 
@@ -23,12 +24,13 @@ _PROJECT_FROM = "0.1"
 _PERIODS = """
     SELECT customer_id, period_start, period_end, plan, currency, base_fee
     FROM billing_periods FINAL
-    WHERE period_start <= {now:DateTime('UTC')} AND period_end > {now:DateTime('UTC')}
+    WHERE period_start <= {now:DateTime('UTC')} AND period_end > {since:DateTime('UTC')}
 """
 #: By how much what was used until now grows until the period ends; a level stays.
 _GROWS = (
     "if(level, 1, dateDiff('second', b.period_start, b.period_end)"
-    " / greatest(dateDiff('second', b.period_start, {now:DateTime('UTC')}), 1))"
+    " / greatest(dateDiff('second', b.period_start,"
+    " least({now:DateTime('UTC')}, b.period_end)), 1))"
 )
 _MAY_PROJECT = f"{_GROWS} < 1 / {_PROJECT_FROM}"
 
@@ -36,7 +38,7 @@ _ALLOWANCE = f"""
 SELECT
     'allowance' AS kind, customer_id, meter, `group`, b.period_start AS started,
     toString(used) AS observed, toString(limit_units) AS expected,
-    toInt64(floor(toFloat64(used) / toFloat64(limit_units) * 100)) AS percent,
+    toInt64(used * 100 / limit_units) AS percent,
     if({_MAY_PROJECT}, toInt64(floor(percent * {_GROWS})), 0) AS percent_at_end, '' AS unit
 FROM
 (
@@ -51,9 +53,10 @@ FROM
     LEFT JOIN (SELECT card, carries_s FROM rate_cards FINAL) AS k ON k.card = p.card
     WHERE p.period_start IN (SELECT period_start FROM ({_PERIODS}))
     GROUP BY p.customer_id, p.meter, p.`group`, p.period_start
-    HAVING limit_units > 0 AND used * 2 >= limit_units
+    HAVING limit_units > 0 AND used > 0
 ) AS u
 INNER JOIN ({_PERIODS}) AS b USING (customer_id, period_start)
+WHERE percent >= 50 OR percent_at_end > 100
 """
 _COMMIT = """
 SELECT
@@ -65,14 +68,14 @@ SELECT
         toInt64(floor(toFloat64(ifNull(projected_percent_of_commit, 0)))), 0) AS percent_at_end,
     if(c.kind = 'plan', currency, '') AS unit
 FROM commit_position AS c
-WHERE period_start <= {now:DateTime('UTC')} AND period_end > {now:DateTime('UTC')}
+WHERE period_start <= {now:DateTime('UTC')} AND period_end > {since:DateTime('UTC')}
     AND (percent >= 50 OR percent_at_end > 100)
 """
 _BUDGET = f"""
 SELECT
     'budget' AS kind, customer_id, '' AS meter, '' AS `group`, b.period_start AS started,
     toString(used) AS observed, toString(amount) AS expected,
-    toInt64(floor(toFloat64(used) / toFloat64(amount) * 100)) AS percent,
+    toInt64(used * 100 / amount) AS percent,
     if({_MAY_PROJECT},
         toInt64(floor((toFloat64(steady) + toFloat64(used - steady) * {_GROWS})
             / toFloat64(amount) * 100)), 0) AS percent_at_end, currency AS unit
@@ -116,13 +119,17 @@ class Position(NamedTuple):
     unit: str
 
 
-def positions(client: Client, budgets: Budgets, *, now: datetime) -> list[Position]:
+def positions(
+    client: Client, budgets: Budgets, *, now: datetime, since: datetime | None = None
+) -> list[Position]:
     """Limits that are half used up, or will be exceeded, in periods that hold `now`.
 
-    `now` is the moment that usage is complete to. Raises `DependencyDown`.
+    `now` is the moment that usage is complete to; with `since`, what it was complete to when this
+    was asked last, also in periods that ended in between. Raises `DependencyDown`.
     """
     parameters: dict[str, Any] = {
         "now": now,
+        "since": now if since is None else min(since, now),
         "customers": list(budgets.of_customers),
         "customer_amounts": [f"{each:f}" for each in budgets.of_customers.values()],
         "plans": list(budgets.of_plans),
@@ -143,7 +150,7 @@ def crossed(position: Position, *, complete_to: datetime) -> list[Finding]:
     """Every threshold that the position has reached, the lowest first; none twice for a period."""
     names = [str(each) for each in THRESHOLDS if position.percent >= each]
     if position.percent < THRESHOLDS[-1] < position.percent_at_end:
-        names.append("projected")
+        names.append(PROJECTED)
     limit = Decimal(position.expected)
     return [
         Finding(
@@ -155,7 +162,7 @@ def crossed(position: Position, *, complete_to: datetime) -> list[Finding]:
             0,
             observed=(
                 limit * position.percent_at_end / 100
-                if name == "projected"
+                if name == PROJECTED
                 else Decimal(position.observed)
             ),
             expected=limit,

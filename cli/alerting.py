@@ -50,10 +50,7 @@ def alerts_job(settings: Settings, metrics: StewardMetrics) -> Callable[[], None
     outlets = outlets_of(settings)
 
     def run() -> None:
-        show(
-            check_alerts(settings, outlets), anomaly=metrics.anomaly, threshold=metrics.threshold,
-            is_open=metrics.findings_open,
-        )  # fmt: skip
+        show(check_alerts(settings, outlets), metrics)
 
     return run
 

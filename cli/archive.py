@@ -21,6 +21,7 @@ from sinks.archive_reader import ArchiveReader
 from sinks.archive_store import ArchiveStore, open_store
 from sinks.archive_verify import Verified
 from sinks.consumer_group import ConsumerGroup
+from sinks.metrics_target import MetricsTarget
 
 app = typer.Typer(
     help="Every message as it was received, in Parquet files: written, listed, proved.",
@@ -134,6 +135,7 @@ def verify_command(
 
 def _follow(settings: Settings, archiver: Archiver, *, health: Health, uri: str) -> None:
     server = HealthServer(health, settings.http_host, settings.http_port)
+    target = MetricsTarget(settings, job="meterline-archive", port=server.port)
     stderr.print(
         f"archiving {settings.events_topic} and {settings.rejected_topic} to {uri}; "
         f"http://{settings.http_host}:{server.port}/readyz"
@@ -143,6 +145,7 @@ def _follow(settings: Settings, archiver: Archiver, *, health: Health, uri: str)
     try:
         archiver.run()
     finally:
+        target.withdraw()
         server.close()
     if health.waiting_for:
         stderr.print(f"stopped while waiting for {health.waiting_for}; the next run goes on")

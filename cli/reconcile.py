@@ -19,7 +19,7 @@ from metering.metrics import ReconciliationMetrics
 from metering.settings import Settings
 from rating_engine.price_book.book import PriceBook
 from rating_engine.price_book.load import load_price_book
-from reconcile.gauges import newest_run, set_gauges, write_textfile
+from reconcile.gauges import newest_runs, set_gauges, write_textfile
 from reconcile.ledger_rows import LedgerMapping, read_ledger_mapping
 from reconcile.mapping import FileMapping, read_mapping
 from reconcile.own_periods import OwnPeriods
@@ -96,7 +96,7 @@ def reconcile_command(
         client = connect_clickhouse(settings)
         metrics = ReconciliationMetrics()
         with clickhouse_errors("reading the newest reconciliation"):
-            set_gauges(metrics, newest_run(client))
+            set_gauges(metrics, newest_runs(client))
         client.close()
         _written(textfile, lambda: write_textfile(textfile, metrics))
     if as_json_:

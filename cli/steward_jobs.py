@@ -10,7 +10,7 @@ from clickhouse_connect.driver.client import Client
 from cli.context import catalog_of
 from metering.metrics import StewardMetrics
 from metering.settings import Settings
-from reconcile.gauges import newest_run, set_gauges
+from reconcile.gauges import newest_runs, set_gauges
 from sinks.clickhouse import clickhouse_errors, connect_clickhouse
 from sinks.conservation.job import conservation_job
 from sinks.rejects_job import rejects_job
@@ -43,7 +43,7 @@ def reconciliation(settings: Settings, metrics: StewardMetrics) -> Run:
     def job(client: Client) -> Run:
         def run() -> None:
             with clickhouse_errors("reading the newest reconciliation"):
-                found = newest_run(client)
+                found = newest_runs(client)
             set_gauges(metrics, found)
 
         return run

@@ -93,6 +93,8 @@ class Steward:
     def _repeat(self, job: Job) -> None:
         failures = 0
         self._metrics.job_failing.labels(job.name).set(0)
+        self._metrics.job_began.labels(job.name).set_to_current_time()
+        self._metrics.job_every.labels(job.name).set(job.every.total_seconds())
         while not self._stop.is_set():
             began = time.monotonic()
             failures = 0 if self._once(job) else failures + 1

@@ -45,7 +45,10 @@ class Archiver:
         self._health = health
         self._gaps = gaps or {}
         self._before_step = before_step
-        self._metrics = ArchiveMetrics(health.metrics.registry)
+        self._metrics = ArchiveMetrics()
+        health.served = self._metrics.registry
+        for topic in (settings.events_topic, settings.rejected_topic):
+            self._metrics.files.labels(topic)  # from the start, so that none is seen as none
         self._stop = threading.Event()
         self._written: list[ArchiveEntry] | None = None
         #: Writing failed, and nothing has shown yet that it works again.
@@ -160,10 +163,10 @@ class Archiver:
         self._is_doubted = False
         self._health.waiting_for, self._health.is_flowing = "", True
         for name in _DEPENDENCIES:
-            self._health.metrics.dependency_up.labels(name).set(1)
+            self._metrics.dependency_up.labels(name).set(1)
 
     def _say_down(self, error: TransientError) -> None:
         server = str(getattr(error, "server", ""))
         if server in _DEPENDENCIES:
-            self._health.metrics.dependency_up.labels(server).set(0)
+            self._metrics.dependency_up.labels(server).set(0)
         self._is_doubted = self._is_doubted or server == "archive"

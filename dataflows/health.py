@@ -16,7 +16,7 @@ import uvicorn
 from fastapi import FastAPI, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-from metering.errors import DependencyDown, SettingsInvalid, TransientError
+from metering.errors import DependencyDown, RowsLost, SettingsInvalid, TransientError
 from metering.metrics import DEPENDENCIES, WorkerMetrics
 
 _STUCK_S = 60.0
@@ -38,6 +38,8 @@ class Health:
     is_flowing: bool = False
     kafka_answers: bool = True
     kafka_asked_s: float | None = None
+    #: What `/metrics` serves in the place of the worker's, in a process that is none.
+    served: CollectorRegistry | None = None
 
     def __post_init__(self) -> None:
         """What goes by the clock is worked out when it is asked for."""
@@ -46,7 +48,7 @@ class Health:
     @property
     def registry(self) -> CollectorRegistry:
         """Where its metrics are."""
-        return self.metrics.registry
+        return self.metrics.registry if self.served is None else self.served
 
     def beat(self, partitions: int) -> None:
         """The flow made a turn while holding so many partitions."""
@@ -73,8 +75,14 @@ class Health:
         """The flow ended; a server that is down shows in its metric until the flow runs again."""
         self.wait(str(error))
         self.metrics.restarts.labels(type(error).__name__).inc()
+        if isinstance(error, RowsLost):
+            self.lose_rows()
         if isinstance(error, DependencyDown) and error.server in DEPENDENCIES:
             self.metrics.dependency_up.labels(error.server).set(0)
+
+    def lose_rows(self) -> None:
+        """ClickHouse holds less than it had acknowledged."""
+        self.metrics.rows_lost.set_to_current_time()
 
     def say_kafka(self, *, is_answering: bool) -> None:
         """Kafka was asked."""

@@ -5,6 +5,7 @@ partition has to resume, and checks that the log holds that offset (`resume`). T
 never decides by itself: offsets are neither stored nor reset automatically.
 """
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -31,6 +32,8 @@ from metering.errors import (
     TopicUnfit,
 )
 from metering.settings import Settings
+
+log = logging.getLogger("meterline")
 
 _TIMEOUT_S = 10.0
 #: A poll goes on at once with this part of what it asked for.
@@ -75,6 +78,8 @@ class KafkaReader:
         self.positions: dict[Source, int] = {}
         self.is_answering = True
         self.topic_partitions = 0
+        #: Whether ClickHouse lacks what was committed, so that it is read again; for who asks.
+        self.has_lost_rows = False
         self._consumer = Consumer(
             {
                 "session.timeout.ms": 10_000,
@@ -197,6 +202,13 @@ class KafkaReader:
                 raise
             self._accept_loss(source, error.wanted, low)
             start = low
+        if committed is not None and start < committed:
+            self.has_lost_rows = True
+            log.warning(
+                "%s: ClickHouse lost rows that it had acknowledged (a restored backup?): offset %d "
+                "is committed. %d messages are read again, from %d on. Run `meterline verify` when "
+                "that is done", name, committed, committed - start, start,
+            )  # fmt: skip
         self._assignments.start(source)
         self.positions[source] = start
         return Place(self._topic, place.partition, start)

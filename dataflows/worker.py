@@ -203,6 +203,9 @@ class Worker:
         if self._kafka is None:
             return
         metrics = self._health.metrics
+        if self._kafka.has_lost_rows:
+            self._kafka.has_lost_rows = False
+            self._health.lose_rows()
         for partition, lag in self._kafka.lag().items():
             metrics.lag.labels(partition).set(lag)
         self._health.say_kafka(is_answering=self._kafka.is_answering)

@@ -3,11 +3,15 @@
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
+from decimal import Context, Decimal
 from enum import StrEnum
 
 #: Digits of a SHA-256 that name a finding.
 _ID_DIGITS = 32
+#: Digits of what was observed that people are told of.
+_TOLD_DIGITS = Context(prec=6)
+#: The threshold of a limit that will be exceeded if usage goes on as it did.
+PROJECTED = "projected"
 
 
 class FindingKind(StrEnum):
@@ -86,15 +90,16 @@ class Finding:
         """What is to be said of it, with the numbers."""
         key = self.key
         where = f"{key.customer_id} {key.meter}".strip()
-        numbers = f"{self.observed:.6g} {self.unit}, expected {self.expected:.6g}"
+        numbers = f"{_told(self.observed)} {self.unit}, expected {_told(self.expected)}"
         if key.kind is FindingKind.DELTA:
             return f"{where}: this period so far {numbers} (the same stretch of the last one)"
         if key.kind.is_anomaly:
             verb = {"spike": "spikes", "drop": "drops", "silence": "is silent"}[key.kind]
             return f"{where} {verb}: {numbers} in {self.window_hours} h"
-        limit = f"{self.expected:.6g} {self.unit}"
-        if key.threshold == "projected":
-            return f"{where} is projected to exceed its {key.kind} of {limit}: {self.observed:.6g}"
+        limit = f"{_plain(self.expected)} {self.unit}"
+        if key.threshold == PROJECTED:
+            at_end = _told(self.observed)
+            return f"{where} is projected to exceed its {key.kind} of {limit}: {at_end}"
         return f"{where} has reached {key.threshold} % of its {key.kind} of {limit}"
 
 
@@ -135,3 +140,14 @@ class Change:
             "sentence": finding.sentence,
             "recorded_at": self.recorded_at.isoformat(),
         }
+
+
+def _told(number: Decimal) -> str:
+    """Rounded, for people, who read no exponents."""
+    return _plain(_TOLD_DIGITS.plus(number))
+
+
+def _plain(number: Decimal) -> str:
+    """All digits but zeros behind the point that say nothing."""
+    text = f"{number:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text

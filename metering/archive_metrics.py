@@ -1,16 +1,17 @@
-"""Every metric of the process that archives, beside those that it shares with workers."""
+"""Every metric of the process that archives: none of a worker's, whose alerts it would mislead."""
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import ProcessCollector
 
 from metering.metric_registry import MetricRegistry
 
 
 class ArchiveMetrics(MetricRegistry):
-    """In the registry of the process, if one is given. Counters restart with it."""
+    """The metrics of one process. Counters restart with it."""
 
-    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+    def __init__(self) -> None:
         """All at zero."""
-        super().__init__(registry)
+        super().__init__()
+        ProcessCollector(registry=self.registry)
         self.files = self.counter(
             "archive_files_total", "Files written to the archive", unit="files", labels=["topic"]
         )
@@ -30,6 +31,10 @@ class ArchiveMetrics(MetricRegistry):
             "archive_lag_messages",
             "Offsets between the end of the archive and the end of the log",
             unit="messages", labels=["topic", "partition"],
+        )  # fmt: skip
+        self.dependency_up = self.gauge(
+            "archive_dependency_up", "1 while Kafka, or the archive's store, answers, else 0",
+            unit="", labels=["dependency"],
         )  # fmt: skip
         self.waiting_bytes = self.gauge(
             "archive_waiting_bytes", "Bytes read and not yet in a file of the archive", unit="bytes"

@@ -26,9 +26,9 @@ class Declaration:
 class MetricRegistry:
     """The metrics of one process, in a registry of their own; names get the prefix `meterline_`."""
 
-    def __init__(self, registry: CollectorRegistry | None = None) -> None:
-        """Empty; in a `registry` that holds others already, or in one of its own."""
-        self.registry = CollectorRegistry() if registry is None else registry
+    def __init__(self) -> None:
+        """Empty."""
+        self.registry = CollectorRegistry()
         self.declared: list[Declaration] = []
 
     def counter(self, name: str, meaning: str, *, unit: str, labels: Sequence[str] = ()) -> Counter:

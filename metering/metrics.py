@@ -138,6 +138,12 @@ class WorkerMetrics(MetricRegistry):
             "1 while the catalog folder holds what cannot be taken over, and the one before counts",
             unit="",
         )
+        self.rows_lost = self.gauge(
+            "rows_lost_timestamp_seconds",
+            "Moment at which this worker last found that ClickHouse holds less than it had "
+            "acknowledged (a restored backup); 0 for never",
+            unit="Unix seconds",
+        )  # fmt: skip
         self.restarts = self.counter(
             "flow_restarts_total", "Times the flow was started anew, by the error that ended it",
             unit="starts", labels=["error"],
@@ -169,18 +175,20 @@ class ReconciliationMetrics(MetricRegistry):
         super().__init__()
         self.variance = self.gauge(
             "reconciliation_variance",
-            "Amount that the newest reconciliation found of a class and did not tolerate, the "
-            "sizes of all findings added up",
+            "Amount that the newest reconciliation of each period found of a class and did not "
+            "tolerate, the sizes of all findings added up",
             unit="the currency", labels=["class", "currency"],
         )  # fmt: skip
         self.findings = self.gauge(
             "reconciliation_findings",
-            "Findings of the newest reconciliation by class, tolerated ones as well",
+            "Findings of the newest reconciliation of each period by class, tolerated ones as "
+            "well",
             unit="findings", labels=["class"],
         )  # fmt: skip
         self.exit_code = self.gauge(
             "reconciliation_exit_code",
-            "0 where the newest reconciliation found nothing that it did not tolerate, else 1",
+            "0 where the newest reconciliation of each period found nothing that it did not "
+            "tolerate, else 1",
             unit="",
         )  # fmt: skip
         self.finished = self.gauge(
@@ -218,6 +226,14 @@ class StewardMetrics(ReconciliationMetrics):
             "steward_job_done_timestamp_seconds", "Moment at which a job ended well last",
             unit="Unix seconds", labels=["name"],
         )  # fmt: skip
+        self.job_began = self.gauge(
+            "steward_job_began_timestamp_seconds",
+            "Moment at which the steward began to run a job, again and again",
+            unit="Unix seconds", labels=["name"],
+        )  # fmt: skip
+        self.job_every = self.gauge(
+            "steward_job_every_seconds", "How often a job is run", unit="seconds", labels=["name"]
+        )
         self.job_seconds = self.histogram(
             "steward_job_seconds", "Time of one run of a job", unit="seconds", labels=["name"],
             buckets=(0.1, 1, 5, 15, 60, 300, 900, 3600),
@@ -256,13 +272,20 @@ class StewardMetrics(ReconciliationMetrics):
     def _declare_usage(self) -> None:
         self.anomaly = self.bounded_gauge(
             "usage_anomaly_ratio",
-            "Usage of the current window by what was expected, while it breaches; kind is spike, "
-            "drop, silence or delta",
+            "Usage by what was expected, in the window in which it was found, while it breaches; "
+            "kind is spike, drop, silence or delta; infinite where nothing was expected",
             unit="ratio", labels=["kind", "customer", "meter"], series_max=BREACHES_MAX,
         )  # fmt: skip
         self.threshold = self.bounded_gauge(
             "usage_threshold_ratio",
-            "Usage by allowance, commit or budget, while a threshold is crossed",
+            "Usage by allowance, commit or budget when it reached its newest threshold, until the "
+            "period ends",
+            unit="ratio", labels=["kind", "customer", "meter"], series_max=BREACHES_MAX,
+        )  # fmt: skip
+        self.projected = self.bounded_gauge(
+            "usage_projected_ratio",
+            "What usage was projected to come to by allowance, commit or budget when that was "
+            "found, until the period ends",
             unit="ratio", labels=["kind", "customer", "meter"], series_max=BREACHES_MAX,
         )  # fmt: skip
         self.findings_open = self.gauge(
@@ -270,6 +293,12 @@ class StewardMetrics(ReconciliationMetrics):
             "Findings that are open, by kind: spike, drop, silence, delta, allowance, commit, "
             "budget; also those that the other gauges leave out",
             unit="findings", labels=["kind"],
+        )  # fmt: skip
+        self.undelivered = self.gauge(
+            "alerts_undelivered_messages",
+            "Messages about findings that the outlet (topic, webhook) did not take in the last "
+            "check; it is sent them again",
+            unit="messages", labels=["outlet"],
         )  # fmt: skip
         self.spend = self.bounded_gauge(
             "spend_amount",

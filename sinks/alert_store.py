@@ -61,12 +61,20 @@ class AlertStore:
         if rows:
             insert_arrow(self._client, "alert_findings", _table(rows, _FINDINGS))
 
-    def undelivered(self, outlet: str, limit: int) -> list[Change]:
-        """Changes that `outlet` did not take yet, the oldest first."""
+    def undelivered(self, outlet: str, *, since: datetime, limit: int) -> list[Change]:
+        """Changes that `outlet` did not take yet, the oldest first.
+
+        Of those before `since` only what is open, and the end of what it was told of: an outlet
+        that is new is not told of all that ever was.
+        """
+        delivered = "FROM alert_deliveries WHERE outlet = %(outlet)s"
         return self._changes(
-            "(finding_id, state) NOT IN (SELECT finding_id, state FROM alert_deliveries"
-            " WHERE outlet = %(outlet)s) ORDER BY recorded_at, finding_id, state LIMIT %(limit)s",
-            {"outlet": outlet, "limit": limit},
+            f"(finding_id, state) NOT IN (SELECT finding_id, state {delivered})"
+            f" AND (recorded_at >= %(since)s OR finding_id IN (SELECT finding_id {delivered})"
+            " OR finding_id NOT IN"
+            " (SELECT finding_id FROM alert_findings WHERE state = 'resolved'))"
+            " ORDER BY recorded_at, finding_id, state LIMIT %(limit)s",
+            {"outlet": outlet, "since": since, "limit": limit},
         )
 
     def mark_delivered(self, outlet: str, changes: Iterable[Change], *, now: datetime) -> None:

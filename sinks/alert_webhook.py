@@ -3,11 +3,16 @@
 The header `Meterline-Signature: t=<Unix seconds>,v1=<hex>` holds the HMAC-SHA256 of
 `<t>.<body>` under the shared secret: a receiver compares it in constant time, and refuses an old
 `t`. `Meterline-Id` is the message's `id`, for dropping what came twice. Redirects are not followed.
+
+A message that the receiver refuses for itself waits for the next check and holds up no other; what
+concerns all of them (no answer, a server's fault, no permission) ends the turn. So does time: a
+slow receiver must not keep the check from what else it does.
 """
 
 import hashlib
 import hmac
 import ipaddress
+import logging
 import socket
 import time
 from collections.abc import Callable, Sequence
@@ -20,13 +25,22 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 from metering.alert import Change
 from metering.errors import DependencyDown, SettingsInvalid
 
+_LOG = logging.getLogger(__name__)
 _ATTEMPTS = 4
 _ANSWER_S = 10
+#: After so long no further message is begun in one turn.
+_TURN_S = 60
 _TAKEN = range(200, 300)
+#: What a receiver says of a message, not of all: it is malformed, known, too large, or no sense.
+_REFUSED = {400, 409, 413, 415, 422}
 
 
 class _NotTaken(Exception):
     """The receiver did not take a message; trying again may help."""
+
+
+class _Refused(Exception):
+    """The receiver does not want this message."""
 
 
 class AlertWebhook:
@@ -63,22 +77,22 @@ class AlertWebhook:
         )
 
     def send(self, changes: Sequence[Change]) -> list[Change]:
-        """Post one after the other; those that were taken, up to the first that was not.
+        """Post one after the other; those that were taken.
 
-        Raises `DependencyDown` when the first of them is not taken after all attempts.
+        Raises `DependencyDown` when the first of them is not taken after all attempts, and
+        `SettingsInvalid` for an address that alerts may not go to.
         """
         self._check_target()
+        until_s = self._now_s() + _TURN_S
         taken: list[Change] = []
         for change in changes:
+            if self._now_s() >= until_s:
+                break
             try:
-                for attempt in Retrying(
-                    stop=stop_after_attempt(_ATTEMPTS),
-                    wait=wait_exponential_jitter(initial=1, max=self._wait_s_max),
-                    retry=retry_if_exception_type(_NotTaken),
-                    reraise=True,
-                ):
-                    with attempt:
-                        self._post(change)
+                self._post_patiently(change)
+            except _Refused as error:
+                _LOG.warning("webhook %s refuses %s: %s", self._host, change.change_id, error)
+                continue
             except _NotTaken as error:
                 if not taken:
                     msg = f"Webhook {self._host} does not take alerts: {error}"
@@ -86,6 +100,16 @@ class AlertWebhook:
                 break
             taken.append(change)
         return taken
+
+    def _post_patiently(self, change: Change) -> None:
+        for attempt in Retrying(
+            stop=stop_after_attempt(_ATTEMPTS),
+            wait=wait_exponential_jitter(initial=1, max=self._wait_s_max),
+            retry=retry_if_exception_type(_NotTaken),
+            reraise=True,
+        ):
+            with attempt:
+                self._post(change)
 
     def _post(self, change: Change) -> None:
         body = orjson.dumps(change.document())
@@ -102,7 +126,7 @@ class AlertWebhook:
             raise _NotTaken(type(error).__name__) from error
         if answer.status not in _TAKEN:
             msg = f"expected status 2xx, got {answer.status}"
-            raise _NotTaken(msg)
+            raise (_Refused if answer.status in _REFUSED else _NotTaken)(msg)
 
     def _check_target(self) -> None:
         """Alerts name customers: they go to no address inside unless somebody said so."""

@@ -20,7 +20,7 @@ class MetricsTarget:
     """
 
     def __init__(self, settings: Settings, *, job: str, port: int) -> None:
-        """Announce `job` (meterline-worker, meterline-steward) at the port that it serves."""
+        """Announce `job` (meterline-worker, -steward or -archive) at the port that it serves."""
         self._file: Path | None = None
         folder = settings.metrics_targets
         if folder is None:

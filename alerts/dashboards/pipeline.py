@@ -19,6 +19,9 @@ from alerts.dashboards.queries import promql, promql_now
 from alerts.dashboards.variables import deployment, prometheus_source
 
 _HERE = 'deployment=~"$deployment"'
+#: A gauge of a partition may stand at two workers, so the greatest of them is the newest.
+_WATERMARKS = f"max by (deployment, partition) (meterline_watermark_timestamp_seconds{{{_HERE}}})"
+_LAGS = f"max by (deployment, partition) (meterline_lag_messages{{{_HERE}}})"
 _MINUTE_S = 60
 
 
@@ -52,15 +55,13 @@ def _now() -> Row:
                 "How long ago the moment is to which every partition is complete. Normal is the "
                 "allowed lateness (5 minutes) and a few seconds.",
                 unit="s",
-                query=promql_now(
-                    f"time() - min(meterline_watermark_timestamp_seconds{{{_HERE}}})", "behind"
-                ),
+                query=promql_now(f"time() - min({_WATERMARKS})", "behind"),
             ).thresholds(limits(10 * _MINUTE_S, 30 * _MINUTE_S)),
             number(
                 "Lag",
                 "Messages in the log that no worker has read yet, over all partitions.",
                 unit="short",
-                query=promql_now(f"sum(meterline_lag_messages{{{_HERE}}})", "lag"),
+                query=promql_now(f"sum({_LAGS})", "lag"),
             ).thresholds(limits(100_000, 1_000_000)),
             number(
                 "Events",
@@ -193,11 +194,7 @@ def _freshness() -> Row:
                 "Messages between what was read and the end of the log. One partition alone: a "
                 "customer with most of the traffic, or a slow worker. All: too few workers.",
                 unit="short",
-                queries=[
-                    promql(
-                        f"sum by (partition) (meterline_lag_messages{{{_HERE}}})", "{{partition}}"
-                    )
-                ],
+                queries=[promql(f"sum by (partition) ({_LAGS})", "{{partition}}")],
             ),
             bounded(
                 graph(
@@ -206,11 +203,7 @@ def _freshness() -> Row:
                     "The slowest partition decides for all totals.",
                     unit="s",
                     queries=[
-                        promql(
-                            "time() - max by (partition) "
-                            f"(meterline_watermark_timestamp_seconds{{{_HERE}}})",
-                            "{{partition}}",
-                        )
+                        promql(f"time() - min by (partition) ({_WATERMARKS})", "{{partition}}")
                     ],
                 ),
                 warning=10 * _MINUTE_S,

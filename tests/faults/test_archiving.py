@@ -78,9 +78,14 @@ def test_while_kafka_or_the_archive_is_away_it_waits_says_so_and_goes_on(
 ) -> None:
     deployment = archived.deployment
     deployment.produce(0.3)
+    targets = Path(f"{archived.uri}.targets")
+    archived.environment["METERLINE_METRICS_TARGETS"] = str(targets)
     process = archived.start()
     process.wait_ready()
     archived.wait_archived()
+    (announced,) = targets.glob("meterline-archive-*.json")
+    assert '"job": "meterline-archive"' in announced.read_text()
+    assert "meterline_flowing" not in process.page("/metrics").text  # no worker, for its alerts
 
     root, aside = Path(archived.uri), Path(f"{archived.uri}.aside")
     root.rename(aside)
@@ -88,7 +93,7 @@ def test_while_kafka_or_the_archive_is_away_it_waits_says_so_and_goes_on(
     deployment.produce(0.6)
     process.wait_says("Archive")
     assert process.page("/readyz").status == 503
-    assert process.metric('meterline_dependency_up{dependency="archive"}') == 0
+    assert process.metric('meterline_archive_dependency_up{dependency="archive"}') == 0
     root.unlink()
     aside.rename(root)
     process.wait_ready()

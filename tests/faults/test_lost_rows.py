@@ -6,10 +6,12 @@ import shutil
 from pathlib import Path
 
 from harness import Deploy
+from worker_process import wait_for
 
 from sinks.migrate import migrate
 
 _PATIENT = {"session.timeout.ms": 120_000}
+_TOLD = "meterline_rows_lost_timestamp_seconds"
 
 
 def test_a_worker_notices_that_clickhouse_was_set_back_to_a_backup(
@@ -39,9 +41,39 @@ def test_a_worker_notices_that_clickhouse_was_set_back_to_a_backup(
     worker.resume()
 
     worker.wait_says("RowsLost: ClickHouse lost rows that this worker wrote")
+    assert worker.metric(_TOLD) > 0
     deployment.produce()
     deployment.assert_exact()
     assert worker.is_running
+
+
+def test_a_worker_that_begins_on_a_clickhouse_that_was_set_back_says_so(
+    deploy: Deploy, tmp_path: Path
+) -> None:
+    deployment = deploy(events=6_000)
+    clickhouse, backup = deployment.stack.service("clickhouse"), tmp_path / "backup"
+    worker = deployment.start_worker()
+    deployment.produce(0.4)
+    deployment.wait_drained()
+    worker.stop()
+    clickhouse.stop()
+    shutil.copytree(clickhouse.folder, backup, symlinks=True)
+    clickhouse.start()
+
+    worker = deployment.start_worker()
+    deployment.produce()
+    deployment.wait_drained()
+    assert worker.metric(_TOLD) == 0
+    worker.stop()
+    clickhouse.stop()
+    shutil.rmtree(clickhouse.folder)
+    shutil.copytree(backup, clickhouse.folder, symlinks=True)
+    clickhouse.start()
+
+    worker = deployment.start_worker()
+    worker.wait_says("ClickHouse lost rows that it had acknowledged")
+    deployment.assert_exact()
+    wait_for("the metric", lambda: worker.metric(_TOLD) > 0)
 
 
 def test_a_worker_waits_for_the_tables_of_a_clickhouse_that_was_emptied(deploy: Deploy) -> None:

@@ -31,6 +31,7 @@ def _meter(name: str, alerts: MeterAlerts) -> Meter:
 def test_what_is_news_and_what_is_not(client: Client) -> None:
     alerts = {name: MeterAlerts(Sensitivity(name)) for name in ("low", "normal", "high")}
     alerts["small"] = MeterAlerts(minimum=Decimal(10_000))
+    alerts["precious"] = MeterAlerts(minimum=Decimal(100))
     meters = {name: _meter(name, each) for name, each in alerts.items()}
     catalog = replace(CATALOG, meters={**CATALOG.meters, **meters})
     # Meters are as easily alerted on as their sensitivity says.
@@ -50,13 +51,18 @@ def test_what_is_news_and_what_is_not(client: Client) -> None:
     nightly = "number % 24 BETWEEN {} AND {}"
     use(client, "early", of=f"if(age < 24, {nightly.format(2, 5)}, {nightly.format(1, 4)})")
     use(client, "moved", of=f"if(age < 24, {nightly.format(0, 3)}, {nightly.format(10, 13)})")
+    # After eight weeks of nothing only what the meter says matters is news. (In the first hours that
+    # are looked at there was nothing either, or the second week would count as much as the first.)
+    for meter in ("requests", "precious"):
+        woken = "age BETWEEN 8 * 168 + 1 AND 8 * 168 + 96 OR age < 3"
+        use(client, f"{meter}-woken", of=woken, meter=meter)
     # A few events more are chance.
     use(client, "tiny", of="if(age < 4, 4.4, 1) / 60")
     complete(client)
     assert opened(check(client, catalog=catalog)) == {
         ("spike", "high-up-a-little"), ("drop", "high-down-a-little"),
         ("spike", "normal-up-much"), ("drop", "normal-down-to-a-quarter"),
-        ("spike", "calm"), ("spike", "twice"),
+        ("spike", "calm"), ("spike", "twice"), ("spike", "precious-woken"),
     }  # fmt: skip
 
 

@@ -11,10 +11,13 @@ from clickhouse_connect.driver.client import Client
 from test_rating_views import HALF_CENTS, JULY, JUNE, LABEL, Books, C, Q
 
 from alerts.check import AlertCheck
+from alerts.check import _severity as severity
+from alerts.spend import spend_so_far
 from alerts.thresholds import crossed, positions
-from metering.alert import Change, Finding, FindingState
+from metering.alert import Change, Finding, FindingKey, FindingKind, FindingState
 from metering.catalog import Aggregation, Catalog, Meter
 from metering.catalog_alerts import Budgets
+from metering.metrics import SPEND_MAX, StewardMetrics
 from metering.settings import Settings
 from rating_engine.models.table import price_of
 from rating_engine.rate_card import rate_card
@@ -101,9 +104,96 @@ def test_a_threshold_is_armed_again_in_the_next_period(client: Client) -> None:
         return list(run.run(datetime.now(UTC)).changes)
 
     (june,) = check(JULY - timedelta(hours=2))
-    july, ended = check(AUGUST - timedelta(hours=2))
+    (july,) = check(AUGUST - timedelta(hours=2))
+    (ended,) = check(AUGUST - timedelta(hours=1))
     assert (june.state, july.state, ended.state) == (
         FindingState.OPENED, FindingState.OPENED, FindingState.RESOLVED,
     )  # fmt: skip
     assert ended.finding.finding_id == june.finding.finding_id != july.finding.finding_id
     assert july.finding.window_start == JULY
+
+
+def test_what_is_reached_right_before_a_period_ends_is_told_after_it(client: Client) -> None:
+    """Completeness may jump over the end: after an outage, and by every check a little."""
+    books = Books()
+    card = books.card(CENT, LABEL)
+    books.usage("last-minute", [520 * Q], card=card)
+    books.period("last-minute")
+    client.insert(
+        "streams", [["usage.events:1", "live", "usage.events", "1", JUNE]], column_names="*",
+        settings=INSERT_SETTINGS,
+    )  # fmt: skip
+
+    def check(complete_to: datetime) -> list[FindingState]:
+        client.insert(
+            "watermarks", [["usage.events:1", 0, 0, 1, complete_to]],
+            column_names=["stream", "partition", "first_offset", "next_offset", "watermark"],
+            settings=INSERT_SETTINGS,
+        )  # fmt: skip
+        run = AlertCheck(client, CATALOG, budgets=NO_BUDGETS, outlets=[])
+        return [each.state for each in run.run(datetime.now(UTC)).changes]
+
+    assert check(JULY - timedelta(minutes=10)) == []
+    books.insert(client)
+    assert check(JULY + timedelta(minutes=50)) == [FindingState.OPENED]
+    assert check(JULY + timedelta(minutes=55)) == [FindingState.RESOLVED]
+    assert check(JULY + timedelta(minutes=59)) == []
+
+
+def test_what_is_projected_is_told_before_half_is_used(client: Client) -> None:
+    books = Books()
+    card = books.card(CENT, LABEL)
+    for customer, used in (("fast", 400), ("slow", 300)):
+        books.usage(customer, [used * Q], card=card)
+        books.period(customer)
+    books.insert(client)
+    found = told(client, JUNE + timedelta(days=10))
+    assert set(found) == {("allowance", "fast", "projected")}
+    assert found["allowance", "fast", "projected"].observed == 1200
+
+
+def test_a_limit_is_reached_at_the_very_cent(client: Client) -> None:
+    """7.24 of 9.05 are 80 %; as binary fractions they are a little less."""
+    books = Books()
+    free = rate_card(ChargeTerms(price_of({"model": "per_unit", "unit_price": "0.01"})))
+    books.usage("exact", [724 * Q], card=books.card(free, LABEL))
+    books.period("exact")
+    for row in books.periods:
+        row[9] = Decimal(0)
+    books.insert(client)
+    budgets = Budgets({"exact": Decimal("9.05")}, {})
+    (found,) = positions(client, budgets, now=JULY - timedelta(hours=1))
+    assert (found.kind, found.percent) == ("budget", 80)
+
+
+def test_the_worst_are_first_of_limits_and_of_anomalies() -> None:
+    def finding(kind: FindingKind, observed: int, expected: int = 100) -> Finding:
+        return Finding(
+            FindingKey(kind, "c", f"{observed}"), JUNE, 1, observed=Decimal(observed),
+            expected=Decimal(expected), unit="u", complete_to=JULY,
+        )  # fmt: skip
+
+    limits = [finding(FindingKind.COMMIT, percent) for percent in (120, 99, 80, 51)]
+    anomalies = [
+        finding(FindingKind.SPIKE, 7, expected=0), finding(FindingKind.SILENCE, 0),
+        finding(FindingKind.DROP, 10), finding(FindingKind.SPIKE, 500),
+        finding(FindingKind.DROP, 30), finding(FindingKind.SPIKE, 200),
+    ]  # fmt: skip
+    shuffled = [limits[at] for at in (2, 0, 3, 1)]
+    assert sorted(shuffled, key=severity) == limits
+    mixed = [anomalies[at] for at in (5, 2, 0, 4, 1, 3)]
+    assert [each.observed for each in sorted(mixed, key=severity)] == [
+        0, 7, 10, 500, 30, 200,
+    ]  # fmt: skip
+
+
+def test_plans_that_gauges_leave_out_are_counted(client: Client) -> None:
+    books = Books()
+    for number in range(60):
+        books.period(f"c{number}")
+        for row in books.periods[-2:]:
+            row[4] = f"plan-{number}"
+    client.insert("billing_periods", books.periods, column_names="*", settings=INSERT_SETTINGS)
+    metrics = StewardMetrics()
+    metrics.spend.replace(spend_so_far(client, now=JULY - timedelta(hours=1)).amounts)
+    assert metrics.spend.omitted == 60 - SPEND_MAX

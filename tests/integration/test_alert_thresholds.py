@@ -88,10 +88,11 @@ def test_a_threshold_is_told_once_and_ends_with_its_period(client: Client) -> No
     assert first
     assert set(first) == {FindingState.OPENED}
     assert check(JULY - timedelta(hours=1)) == []
-    ended = check(JULY + timedelta(hours=1))
+    assert check(JULY + timedelta(hours=1)) == []  # looked at once more, up to its end
+    ended = check(JULY + timedelta(hours=2))
     assert len(ended) == len(first)
     assert set(ended) == {FindingState.RESOLVED}
-    assert check(JULY + timedelta(hours=2)) == []
+    assert check(JULY + timedelta(hours=3)) == []
 
 
 def test_spend_is_what_periods_under_way_come_to_by_plan(client: Client) -> None:

@@ -1,12 +1,20 @@
 """Identities of findings, where a webhook may point, and what the catalog says of alerts."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
-from metering.alert import Change, Finding, FindingKey, FindingKind, FindingState
+from metering.alert import (
+    PROJECTED,
+    Change,
+    Finding,
+    FindingKey,
+    FindingKind,
+    FindingState,
+)
 from metering.catalog import MeterAlerts, Sensitivity
 from metering.catalog_alerts import load_budgets
 from metering.catalog_load import load_catalog
@@ -33,6 +41,18 @@ def test_case_18_what_was_expected_to_be_nothing_has_no_ratio() -> None:
     change = Change(finding(expected="0"), FindingState.OPENED, NOW)
     assert change.document()["ratio"] is None
     assert Change(finding(), FindingState.OPENED, NOW).document()["ratio"] == "3.0000"
+
+
+def test_a_sentence_has_no_exponents_and_a_limit_all_its_digits() -> None:
+    spike = replace(finding(), observed=Decimal("12345678.9"), expected=Decimal(1_000_000))
+    assert spike.sentence == "a m spikes: 12345700 request, expected 1000000 in 3 h"
+    key = FindingKey(FindingKind.COMMIT, "a", "m", threshold="80")
+    limit = replace(finding(), key=key, expected=Decimal("1234567.890"), unit="USD")
+    assert limit.sentence == "a m has reached 80 % of its commit of 1234567.89 USD"
+    projected = replace(limit, key=replace(key, threshold=PROJECTED), observed=Decimal(2_000_000))
+    assert projected.sentence == (
+        "a m is projected to exceed its commit of 1234567.89 USD: 2000000"
+    )
 
 
 @pytest.mark.parametrize(

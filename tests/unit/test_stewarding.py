@@ -53,6 +53,8 @@ def test_a_job_that_fails_is_tried_again_soon_and_the_others_run(error: Exceptio
     assert value(runs, {"name": "failing", "outcome": "failed"}) == 1
     assert value(runs, {"name": "other", "outcome": "done"}) == 1
     assert value("meterline_steward_job_failing", {"name": "other"}) == 0
+    assert value("meterline_steward_job_every_seconds", {"name": "failing"}) == 900
+    assert (value("meterline_steward_job_began_timestamp_seconds", {"name": "failing"}) or 0) > 0
 
 
 def test_a_failing_job_is_named_until_it_ends_well() -> None:
