@@ -199,13 +199,14 @@ def _held(samples: Sequence[Sample], name: str) -> list[Figure]:
 
 
 def counts_of(outcome: Outcome) -> dict[str, int]:
-    """The truth in short."""
+    """The truth in short; what it does not know is left out."""
+    late = {} if outcome.late is None else {"late": outcome.late}
     return {
         "accepted": outcome.accepted,
         "duplicates": outcome.duplicates,
         "conflicts": outcome.conflicts,
         "rejected": outcome.rejected_without_conflicts,
-        "late": outcome.late or 0,
+        **late,
     }
 
 

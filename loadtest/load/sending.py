@@ -93,7 +93,7 @@ Word = Started | Placed | Sent | Done | Failed
 
 
 def stop_signal() -> Event:
-    """What ends a sender before its schedule does, when it is set; keep it until the sender ends."""
+    """What ends a sender before its schedule does, when set; keep it until the sender ends."""
     return get_context("spawn").Event()
 
 

@@ -1,12 +1,10 @@
 """A report on the terminal: truth beside what was found, figures, what grew, and the one line."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
-from loadtest.load.growth import HEADS, Growth
+from loadtest.load.growth import Growth
 from loadtest.load.report import Report, counts_of
 from loadtest.oracle import differences_table
 from loadtest.outcome import Outcome
@@ -26,7 +24,9 @@ def show_report(
         note = f"  {figure.note}" if figure.note else ""
         _say(out, f"  {figure.name:<{width}}  {figure.text}{note}")
     if report.growth:
-        out.print(_growth_table(report.growth))
+        _say(out, "  growth over the second half of the run:")
+    for each in report.growth:
+        _say(out, _growth_line(each))
     if report.differences:
         out.print(differences_table(list(report.differences)))
     for fault in report.faults:
@@ -47,13 +47,11 @@ def save_report(out: Console, report: Report, *, folder: Path) -> None:
         _say(out, f"written: {path}")
 
 
-def _growth_table(growth: Sequence[Growth]) -> Table:
-    table = Table(title="growth over the second half of the run", title_justify="left")
-    for head in HEADS:
-        table.add_column(head, justify="left" if head in ("quantity", "why") else "right")
-    for each in growth:
-        table.add_row(*each.row(), style="bold red" if each.is_wrong else None)
-    return table
+def _growth_line(growth: Growth) -> str:
+    """Aligned; why so much is allowed stands in the report."""
+    name, start, end, rise, allowed, verdict, _why = growth.row()
+    told = f"{start} to {end}, rise {rise} of {allowed} allowed"
+    return f"  growth {name:<24}  {verdict:<10}  {told}"
 
 
 def _say(out: Console, text: str) -> None:
