@@ -13,9 +13,11 @@ from loadtest.demo import DEFAULT_SEED, demo
 from loadtest.faults.command import faults
 from loadtest.load.command import profiles, run
 from loadtest.oracle import await_accounted, differences_table, settle
+from loadtest.outage.command import outage
 from loadtest.outcome import load_outcome
 from loadtest.preload import Preload, PreloadPlan
 from loadtest.produce import produce_chunks
+from loadtest.scaling.command import scale
 from loadtest.summary import bars, summary_line, summary_table
 from loadtest.topics import create_events_topic, events_topic
 
@@ -35,6 +37,8 @@ app.command()(demo)
 app.command()(run)
 app.command()(profiles)
 app.command()(faults)
+app.command()(scale)
+app.command()(outage)
 
 
 @app.command()

@@ -20,14 +20,18 @@ from loadtest.prices import Charge, ChargeKey
 
 # An event that was a duplicate of one in flight, and was accepted itself when that one was lost
 # with the dedup memory, keeps its older row; what counts is that it was accepted.
+# Only coordinates that are in question are held in memory: a long load has hundreds of millions.
+_PLACE = "stream, partition, offset, `index`"
 _NOT_ACCEPTED = (
-    "(stream, partition, offset, `index`) NOT IN "
-    "(SELECT stream, partition, offset, `index` FROM usage_events FINAL)"
+    f"({_PLACE}) NOT IN (SELECT {_PLACE} FROM usage_events FINAL"
+    f" WHERE ({_PLACE}) IN (SELECT {_PLACE} FROM {{table}}))"
 )
+_DUPLICATE = _NOT_ACCEPTED.format(table="duplicate_events")
+_REJECTED = _NOT_ACCEPTED.format(table="rejected_events")
 _COUNTS = f"""
 SELECT 'usage_events', count() FROM usage_events FINAL
-UNION ALL SELECT 'duplicate_events', count() FROM duplicate_events FINAL WHERE {_NOT_ACCEPTED}
-UNION ALL SELECT 'rejected_events', count() FROM rejected_events FINAL WHERE {_NOT_ACCEPTED}
+UNION ALL SELECT 'duplicate_events', count() FROM duplicate_events FINAL WHERE {_DUPLICATE}
+UNION ALL SELECT 'rejected_events', count() FROM rejected_events FINAL WHERE {_REJECTED}
 UNION ALL SELECT 'suppressed_events', count() FROM suppressed_events FINAL
 """
 
@@ -40,11 +44,15 @@ def database_of(namespace: str) -> str:
 class ClickHouse:
     """Read-only view of one namespace."""
 
-    def __init__(self, url: str, database: str) -> None:
-        """Connect. `url` is an HTTP DSN; raises what clickhouse-connect raises."""
+    def __init__(self, url: str, database: str, *, patience_s: int = 300) -> None:
+        """Connect. `url` is an HTTP DSN; raises what clickhouse-connect raises.
+
+        `patience_s` is how long one answer may take.
+        """
         self._client: Client = clickhouse_connect.get_client(
-            dsn=url, database=database, autogenerate_session_id=False
-        )
+            dsn=url, database=database, autogenerate_session_id=False,
+            send_receive_timeout=patience_s,
+        )  # fmt: skip
 
     def accounted(self) -> int:
         """Events that ended in any of the four tables."""
@@ -55,9 +63,7 @@ class ClickHouse:
         counts = self._counts()
         flags = "SELECT countIf(late), countIf(disregarded) FROM usage_events FINAL"
         late, disregarded = self._rows(flags)[0]
-        codes = (
-            f"SELECT code, count() FROM rejected_events FINAL WHERE {_NOT_ACCEPTED} GROUP BY code"
-        )
+        codes = f"SELECT code, count() FROM rejected_events FINAL WHERE {_REJECTED} GROUP BY code"
         return Outcome(
             accepted=counts["usage_events"],
             duplicates=counts["duplicate_events"],

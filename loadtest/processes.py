@@ -76,6 +76,11 @@ def open_files(pid: int) -> int:
     return int(psutil.Process(pid).num_fds())
 
 
+def thread_count(pid: int) -> int:
+    """Threads that a process has now."""
+    return int(psutil.Process(pid).num_threads())
+
+
 def _process_seconds(pid: int) -> float:
     try:
         times = psutil.Process(pid).cpu_times()

@@ -79,16 +79,21 @@ def workers_group(namespace: str) -> str:
 
 def group_members(bootstrap_servers: str, group: str) -> tuple[int, int]:
     """How many members a consumer group has, and how many partitions they hold together."""
+    held = held_partitions(bootstrap_servers, group)
+    return len(held), sum(held.values())
+
+
+def held_partitions(bootstrap_servers: str, group: str) -> dict[str, int]:
+    """How many partitions each member of a consumer group holds, by its id."""
     admin = AdminClient({"bootstrap.servers": bootstrap_servers, **_QUIET})
     try:
         described = admin.describe_consumer_groups([group], request_timeout=_TIMEOUT_S)
         members = described[group].result().members
     except KafkaException as error:
         if error.args[0].code() in _NO_GROUP_YET:
-            return 0, 0
+            return {}
         raise
-    held = (len(member.assignment.topic_partitions) for member in members)
-    return len(members), sum(held)
+    return {member.member_id: len(member.assignment.topic_partitions) for member in members}
 
 
 def log_ends(bootstrap_servers: str, topic: str) -> dict[int, int]:

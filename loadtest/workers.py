@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +15,7 @@ from loadtest.topics import group_members
 _STOP_S = 60.0
 _ASSIGNED_S = 60.0
 _POLL_S = 0.5
+_STOPPED_POLL_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,23 @@ class Workers:
         worker.process.wait()
         return worker.process.pid
 
+    def stop_first(self, meanwhile: Callable[[], object] = lambda: None) -> int:
+        """SIGTERM to the one that runs longest; returns its process id when it has ended.
+
+        `meanwhile` is called again and again until then. Raises `CommandFailed` when it does not
+        end with 0.
+        """
+        worker = self._running.pop(0)
+        worker.process.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + _STOP_S
+        while worker.process.poll() is None and time.monotonic() < deadline:
+            meanwhile()
+            time.sleep(_STOPPED_POLL_S)
+        faults = _faults_of([worker])
+        if faults:
+            raise CommandFailed("\n".join(faults))
+        return worker.process.pid
+
     @property
     def pids(self) -> list[int]:
         """Process ids of those that run, the oldest first."""
@@ -79,14 +98,7 @@ class Workers:
         """SIGTERM to all, and wait. Raises `CommandFailed` when one does not end with 0."""
         for worker in self._running:
             worker.process.send_signal(signal.SIGTERM)
-        faults = []
-        for worker in self._running:
-            try:
-                code = worker.process.wait(_STOP_S)
-            except subprocess.TimeoutExpired:
-                faults.append(f"worker {worker.process.pid} did not stop within {_STOP_S:.0f} s")
-            else:
-                faults += [_ended(worker, code)] if code else []
+        faults = _faults_of(self._running)
         if faults:
             raise CommandFailed("\n".join(faults))
         self._running.clear()
@@ -109,6 +121,21 @@ def await_assignment(
             )
             raise CommandFailed(msg)
         time.sleep(_POLL_S)
+
+
+def _faults_of(workers: Sequence[_Worker]) -> list[str]:
+    """Wait until all have ended; what those say that did not end with 0."""
+    faults = []
+    for worker in workers:
+        try:
+            code = worker.process.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            worker.process.kill()
+            worker.process.wait()
+            faults.append(f"worker {worker.process.pid} did not stop within {_STOP_S:.0f} s")
+        else:
+            faults += [_ended(worker, code)] if code else []
+    return faults
 
 
 def _ended(worker: _Worker, code: int) -> str:

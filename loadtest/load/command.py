@@ -14,6 +14,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from confluent_kafka import KafkaException
 from rich.console import Console
 
+from loadtest.load.growth import SOAK_S_MIN
 from loadtest.load.profiles import PROFILES
 from loadtest.load.running import Run, run_load
 from loadtest.load.schedule import Schedule
@@ -74,6 +75,9 @@ Url = Annotated[str | None, typer.Option(envvar="CLICKHOUSE_URL", help="HTTP URL
 Rated = Annotated[
     bool, typer.Option(help="Charge the events, by three plans, and compare every charge as well.")
 ]
+Soak = Annotated[
+    bool, typer.Option("--soak", help="What grows over the second half of the run is wrong, too.")
+]
 Out = Annotated[Path | None, typer.Option(help="Folder of the report and the logs.")]
 Keep = Annotated[bool, typer.Option(help="Leave a local stack running.")]
 
@@ -88,6 +92,7 @@ def run(
     workers: WorkerCount = None,
     partitions: Partitions = _PARTITIONS,
     rated: Rated = False,
+    soak: Soak = False,
     namespace: Namespace = None,
     kafka: Kafka = None,
     redis: Redis = None,
@@ -100,8 +105,8 @@ def run(
     Without --kafka and --clickhouse (or their variables) the local stack is started, and workers
     in a namespace of their own. With them, workers have to run already, unless --workers is given.
 
-    Exit codes: 0 every number is right; 1 one is not, or the run could not be finished; 2 bad
-    arguments; 75 a server does not answer.
+    Exit codes: 0 every number is right; 1 one is not, the run could not be finished, or with --soak
+    memory, open files, threads or lag grew; 2 bad arguments; 75 a server does not answer.
 
     Example: python -m loadtest run --profile burst --rate 20000 --duration 60
     """
@@ -112,6 +117,9 @@ def run(
     if rated and not is_new:
         msg = "prices are those of a deployment of our own: leave out --namespace, start --workers"
         raise typer.BadParameter(msg, param_hint="--rated")
+    if soak and (duration < SOAK_S_MIN or not started):
+        msg = f"a soak watches workers that are started here, for at least {SOAK_S_MIN} s"
+        raise typer.BadParameter(msg, param_hint="--soak")
     name = f"load_{seed}_{int(time.time())}" if is_new else namespace or ""
     folder = (out or Path(".meterline/load") / (name or "default")).resolve()
     folder.mkdir(parents=True, exist_ok=True)
@@ -124,7 +132,7 @@ def run(
                 profile=chosen, schedule=Schedule(rate, duration, chosen.bursts), seed=seed,
                 workers=started, partitions=partitions, namespace=name, addresses=found,
                 pids=pids, folder=folder,
-                prefix=f"lt{int(time.time()):010d}", is_rated=rated,
+                prefix=f"lt{int(time.time()):010d}", is_rated=rated, is_soak=soak,
                 command=shlex.join(["python", "-m", "loadtest", *sys.argv[1:]]),
             ),
             console,
@@ -171,18 +179,18 @@ def _servers(
 
 
 @contextmanager
-def reporting(console: Console) -> Iterator[None]:
-    """Errors as one sentence and an exit code."""
+def reporting(console: Console, name: str = "LOAD") -> Iterator[None]:
+    """Errors as one sentence and an exit code; the sentence begins with `name` FAILED."""
     try:
         yield
     except (LoadFailed, CommandFailed, NotDelivered) as error:
-        _fail(console, str(error), code=FAILED)
+        _fail(console, f"{name} FAILED: {error}", code=FAILED)
     except KafkaException as error:
-        _fail(console, f"Kafka: {error.args[0].str()}", code=UNREACHABLE)
+        _fail(console, f"{name} FAILED: Kafka: {error.args[0].str()}", code=UNREACHABLE)
     except (ClickHouseError, OSError) as error:
-        _fail(console, f"ClickHouse: {error}", code=UNREACHABLE)
+        _fail(console, f"{name} FAILED: ClickHouse: {error}", code=UNREACHABLE)
 
 
 def _fail(console: Console, reason: str, *, code: int) -> None:
-    console.print(f"LOAD FAILED: {reason}", markup=False, highlight=False, soft_wrap=True)
+    console.print(reason, markup=False, highlight=False, soft_wrap=True)
     raise typer.Exit(code) from None

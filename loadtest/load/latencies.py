@@ -31,6 +31,11 @@ class Latencies:
         """Messages of ours that are durable."""
         return sum(self._done.values())
 
+    @property
+    def counts(self) -> Milliseconds:
+        """How many events had a latency of 0, 1, 2, ... ms, so far."""
+        return self._counts.copy()
+
     def place(self, partitions: NDArray[np.int32], ticks: NDArray[np.int32]) -> None:
         """Messages that are about to be sent, in order."""
         order = np.argsort(partitions, kind="stable")

@@ -13,8 +13,10 @@ _LINE_EVERY = 5
 
 
 @contextmanager
-def live_view(console: Console, title: str, *, events: int) -> Iterator[Callable[[Sample], None]]:
-    """Yields what shows one more second; `events` is how many will be sent."""
+def live_view(
+    console: Console, title: str, *, events: int | None = None
+) -> Iterator[Callable[[Sample], None]]:
+    """Yields what shows one more second; `events` is how many will be sent, where that is known."""
     if not console.is_terminal:
         yield _Lines(console).show
         return
@@ -37,7 +39,7 @@ class _Lines:
 
 
 class _Screen:
-    def __init__(self, live: Live, title: str, *, events: int) -> None:
+    def __init__(self, live: Live, title: str, *, events: int | None) -> None:
         self._live = live
         self._title = title
         self._events = events
@@ -52,7 +54,8 @@ class _Screen:
         table.add_column("what")
         table.add_column("value", justify="right")
         table.add_row("elapsed", f"{sample.at_s:.0f} s")
-        table.add_row("sent", f"{sample.sent:,} of {self._events:,}, {rates[0]:,.0f}/s")
+        of = "" if self._events is None else f" of {self._events:,}"
+        table.add_row("sent", f"{sample.sent:,}{of}, {rates[0]:,.0f}/s")
         table.add_row("durable", f"{sample.durable:,}, {rates[1]:,.0f}/s")
         table.add_row("lag", f"{sample.lag:,} events")
         table.add_row("p50, p99", f"{sample.p50_ms:,} ms, {sample.p99_ms:,} ms")

@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from loadtest.figures import Figure
+from loadtest.load.growth import HEADS, Growth
 from loadtest.load.plots import draw_plots
 from loadtest.load.watching import Sample, Watched
 from loadtest.oracle import Difference
@@ -19,7 +20,7 @@ _SHARES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999, "max": 1.0}
 
 @dataclass(frozen=True)
 class Report:
-    """All of one run; `command` repeats it."""
+    """All of one run; `command` repeats it. `growth` is judged in a soak only."""
 
     started_at: datetime
     command: str
@@ -30,11 +31,27 @@ class Report:
     samples: Sequence[Sample]
     disk: Mapping[str, float]
     differences: Sequence[Difference]
+    growth: Sequence[Growth] = ()
+    faults: Sequence[str] = ()
+
+    @property
+    def grown(self) -> list[Growth]:
+        """Quantities that rose beyond what is allowed, or could not be judged."""
+        return [each for each in self.growth if each.is_wrong]
+
+    @property
+    def is_right(self) -> bool:
+        """Every number is exact, nothing grew that must not, and nothing else went wrong."""
+        return not (self.differences or self.grown or self.faults)
 
     @property
     def verdict(self) -> str:
-        """What the oracle says."""
-        return f"{len(self.differences)} numbers differ" if self.differences else "exact"
+        """What the oracle says, and what grew."""
+        exact = f"{len(self.differences)} numbers differ" if self.differences else "exact"
+        if not self.growth:
+            return "; ".join((exact, *self.faults))
+        names = ", ".join(each.name for each in self.grown)
+        return "; ".join((exact, f"grew: {names}" if names else "nothing grew", *self.faults))
 
     def save(self, folder: Path) -> list[Path]:
         """Write `report.json`, `report.md` and `report.html`; returns their paths."""
@@ -57,6 +74,7 @@ class Report:
             "machine": dict(self.machine),
             "figures": [figure._asdict() for figure in self.figures],
             "disk_bytes_per_event": dict(self.disk),
+            "growth": [each.document() for each in self.growth],
             "differences": [each._asdict() for each in self.differences],
             "samples": [{**asdict(sample), "lag": sample.lag} for sample in self.samples],
         }
@@ -69,6 +87,9 @@ class Report:
             f"    {self.command}", "",
             *_table(("figure", "value", ""), self._rows()),
         ]  # fmt: skip
+        if self.growth:
+            judged = [each.row() for each in self.growth]
+            lines += ["", "## Growth", "", *_table(HEADS, judged)]
         if self.differences:
             rows = [tuple(each) for each in self.differences[:_SHOWN_MAX]]
             lines += ["", "## Differences", "", *_table(("what", "expected", "got"), rows)]
@@ -87,6 +108,11 @@ class Report:
             if differences
             else ""
         )
+        growth = (
+            f"<h2>Growth</h2>{_html_table(HEADS, [each.row() for each in self.growth])}"
+            if self.growth
+            else ""
+        )
         return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{html.escape(self.title)}</title>
 <style>body{{font:15px sans-serif;margin:2em auto;max-width:60em;padding:0 1em}}
@@ -98,6 +124,7 @@ code{{background:#f4f4f4}}</style></head><body>
 <strong>{html.escape(self.verdict)}</strong></p>
 <p><code>{html.escape(self.command)}</code></p>
 {_html_table(("figure", "value", ""), self._rows())}
+{growth}
 {found}
 <h2>Plots</h2>
 {plots}
@@ -113,8 +140,7 @@ code{{background:#f4f4f4}}</style></head><body>
 def figures_of(watched: Watched, disk: Mapping[str, float]) -> list[Figure]:
     """What a run measured; `disk` is bytes per event by table."""
     assert watched.done is not None
-    assert watched.cpu is not None
-    done, load, cpu = watched.done, watched.started.load, watched.cpu
+    done, load = watched.done, watched.started.load
     events, found = done.delivery.events, watched.latencies
     figures = [
         Figure("rate asked", load.schedule.rate, "events/s", f"for {load.schedule.seconds} s"),
@@ -131,14 +157,22 @@ def figures_of(watched: Watched, disk: Mapping[str, float]) -> list[Figure]:
             f"to ClickHouse: the resolution; {watched.failed_polls} were not answered",
         ),
         Figure(
-            "producer behind p99", _behind_ms(watched, 0.99), "ms", "of its ticks; in the latency",
+            "producer behind p99", behind_ms(watched, 0.99), "ms", "of its ticks; in the latency",
         ),
-        Figure("producer behind max", _behind_ms(watched, 1.0), "ms", "in the latency"),
+        Figure("producer behind max", behind_ms(watched, 1.0), "ms", "in the latency"),
         Figure("message", done.delivery.bytes / events, "bytes/event", "without key and headers"),
         *(Figure(f"disk {table}", size, "bytes/event") for table, size in disk.items()),
     ]  # fmt: skip
+    return figures + process_figures(watched, events)
+
+
+def process_figures(watched: Watched, events: int) -> list[Figure]:
+    """Memory, open files and CPU time of each process; `events` is what the CPU time was for."""
+    assert watched.cpu is not None
+    cpu = watched.cpu
+    figures = []
     for name in watched.samples[0].memory:
-        figures += _growth(watched.samples, name)
+        figures += _held(watched.samples, name)
     figures += [
         Figure(f"CPU {name}", seconds / events * 1e6, "us/event", f"{seconds / cpu.at_s:.2f} cores")
         for name, seconds in cpu.processes.items()
@@ -147,7 +181,7 @@ def figures_of(watched: Watched, disk: Mapping[str, float]) -> list[Figure]:
     return figures
 
 
-def _growth(samples: Sequence[Sample], name: str) -> list[Figure]:
+def _held(samples: Sequence[Sample], name: str) -> list[Figure]:
     """The most that a process held, and how it stood after a tenth of the run and at its end."""
     memory = [each.memory[name] / 2**20 for each in samples if name in each.memory]
     handles = [each.handles[name] for each in samples if name in each.handles]
@@ -165,17 +199,19 @@ def _growth(samples: Sequence[Sample], name: str) -> list[Figure]:
 
 
 def counts_of(outcome: Outcome) -> dict[str, int]:
-    """The truth in short."""
+    """The truth in short; what it does not know is left out."""
+    late = {} if outcome.late is None else {"late": outcome.late}
     return {
         "accepted": outcome.accepted,
         "duplicates": outcome.duplicates,
         "conflicts": outcome.conflicts,
         "rejected": outcome.rejected_without_conflicts,
-        "late": outcome.late or 0,
+        **late,
     }
 
 
-def _behind_ms(watched: Watched, share: float) -> float:
+def behind_ms(watched: Watched, share: float) -> float:
+    """By how much a `share` (0..1) of all ticks was at most sent late."""
     assert watched.done is not None
     delays = sorted(watched.done.behind_s.tolist())
     return 1000 * float(delays[min(int(share * len(delays)), len(delays) - 1)])

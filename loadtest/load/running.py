@@ -10,21 +10,23 @@ from rich.console import Console
 
 from loadtest.catalog import copy_meters
 from loadtest.clickhouse import ClickHouse, database_of
+from loadtest.deployment import reckoning_s, unverified
 from loadtest.load.event_rows import customer_name
+from loadtest.load.growth import judge_growth
 from loadtest.load.live_view import live_view
 from loadtest.load.making import Load
 from loadtest.load.profiles import Profile
-from loadtest.load.report import Report, counts_of, figures_of
+from loadtest.load.report import Report, figures_of
 from loadtest.load.schedule import Schedule
 from loadtest.load.sending import Job, start_sender
 from loadtest.load.tables import LoadTables, expect_clickhouse
+from loadtest.load.telling import save_report, show_report
 from loadtest.load.watching import LoadFailed, Watch, Watched
 from loadtest.machine import describe_machine
-from loadtest.meterline import CommandFailed, Meterline
-from loadtest.oracle import Difference, compare_charges, differences_table, settle
+from loadtest.meterline import Meterline
+from loadtest.oracle import Difference, compare_charges, settle
 from loadtest.outcome import Outcome
 from loadtest.prices import expected_charges, write_prices
-from loadtest.summary import summary_table
 from loadtest.topics import (
     create_events_topic,
     events_topic,
@@ -36,13 +38,16 @@ from loadtest.workers import Workers, await_assignment
 
 _SETTLED_S = 20.0
 _STUCK_S = 90.0
+#: How long ClickHouse may take for one answer while the load goes on.
+_PATIENCE_S = 300
 
 
 @dataclass(frozen=True)
 class Run:
     """What to run: `workers` are started by us, 0 where others run them already.
 
-    `prefix` begins the names of its customers, so that no other run has the same ones.
+    `prefix` begins the names of its customers, so that no other run has the same ones. In a soak
+    what grows is wrong as well.
     """
 
     profile: Profile
@@ -57,6 +62,7 @@ class Run:
     command: str
     prefix: str
     is_rated: bool = False
+    is_soak: bool = False
 
     @property
     def topic(self) -> str:
@@ -88,7 +94,7 @@ class Run:
 
 
 def run_load(run: Run, out: Console) -> bool:
-    """All of it; prints and writes the result, and says whether every number is right.
+    """All of it; prints and writes the result, and says whether all is right.
 
     Raises `LoadFailed` and `CommandFailed` when it cannot be run to its end, and what the clients
     of Kafka and ClickHouse raise when a server does not answer.
@@ -99,19 +105,20 @@ def run_load(run: Run, out: Console) -> bool:
         load = Load(
             run.profile, run.schedule, run.seed, partitions, prefix=run.prefix, began_s=0
         )  # fmt: skip
-        tables = LoadTables(
-            run.addresses["CLICKHOUSE_URL"], database_of(run.namespace), topic=run.topic
-        )
+        tables = _tables(run)
         before = tables.bytes_on_disk()
         watched = _watch(run, load, tables=tables, pids=pids, check=check, out=out)
     assert watched.done is not None
     expected = watched.done.outcome
+    events = expected.accounted
+    tables.close()
+    tables = _tables(run, patience_s=reckoning_s(events))
     tables.scope(watched.started.ends, load.prefix)
     got, differences = settle(tables, expected, deadline_s=_SETTLED_S)
     if run.is_rated:
         differences += _wrong_charges(run, expected, changed_at=_hour_of(started_at))
-    differences += _verified(run)
-    events = expected.accounted
+    if run.workers:
+        differences += unverified(run.meterline, events)
     disk = {
         table: (size - before.get(table, 0)) / events
         for table, size in sorted(tables.bytes_on_disk().items())
@@ -123,11 +130,11 @@ def run_load(run: Run, out: Console) -> bool:
         title=f"Load test: {run.profile.name}, {run.schedule.rate:,} events/s",
         machine=describe_machine(run.addresses, run.folder), figures=figures_of(watched, disk),
         samples=watched.samples, disk=disk, differences=differences,
+        growth=judge_growth(watched.samples, run.schedule) if run.is_soak else (),
     )  # fmt: skip
-    _show(out, report, expected=expected, got=got)
-    for path in report.save(run.folder):
-        out.print(f"written: {path}", markup=False, highlight=False, soft_wrap=True)
-    return not differences
+    show_report(out, report, expected=expected, got=got)
+    save_report(out, report, folder=run.folder)
+    return report.is_right
 
 
 @contextmanager
@@ -194,6 +201,13 @@ def _watch(
         process.join()
 
 
+def _tables(run: Run, *, patience_s: int = _PATIENCE_S) -> LoadTables:
+    database = database_of(run.namespace)
+    return LoadTables(
+        run.addresses["CLICKHOUSE_URL"], database, topic=run.topic, patience_s=patience_s
+    )
+
+
 def _hour_of(moment: datetime) -> datetime:
     """Its beginning: where the prices of one plan change, so that its period is split."""
     return moment.replace(minute=0, second=0, microsecond=0)
@@ -204,34 +218,3 @@ def _wrong_charges(run: Run, expected: Outcome, *, changed_at: datetime) -> list
     clickhouse = ClickHouse(run.addresses["CLICKHOUSE_URL"], database_of(run.namespace))
     charges = expected_charges(expected.totals, run.customers, changed_at=changed_at)
     return compare_charges(charges, clickhouse.charges())
-
-
-def _verified(run: Run) -> list[Difference]:
-    """What `meterline verify` says, where the deployment is ours."""
-    if not run.workers:
-        return []
-    try:
-        run.meterline.run("verify")
-    except CommandFailed as error:
-        return [Difference("meterline verify", "exit code 0", str(error))]
-    return []
-
-
-def _show(out: Console, report: Report, *, expected: Outcome, got: Outcome) -> None:
-    out.print(summary_table(expected, got, report.title))
-    width = max(len(figure.name) for figure in report.figures)
-    for figure in report.figures:
-        note = f"  {figure.note}" if figure.note else ""
-        out.print(
-            f"  {figure.name:<{width}}  {figure.text}{note}",
-            markup=False, highlight=False, soft_wrap=True,
-        )  # fmt: skip
-    if report.differences:
-        out.print(differences_table(list(report.differences)))
-    verdict = "LOAD FAILED" if report.differences else "LOAD OK"
-    counts = " ".join(f"{name}={count}" for name, count in counts_of(expected).items())
-    out.print(
-        f"{verdict} events={expected.accounted} {counts} differences={len(report.differences)}"
-        f" seed={report.seed}",
-        markup=False, highlight=False, soft_wrap=True,
-    )  # fmt: skip

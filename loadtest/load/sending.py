@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
+from multiprocessing.synchronize import Event
 
 import numpy as np
 from confluent_kafka import KafkaException
@@ -71,7 +72,10 @@ class Sent:
 
 @dataclass(frozen=True)
 class Done:
-    """Everything is acknowledged; the truth about it, and the delays of all ticks in seconds."""
+    """Everything is acknowledged; the truth about it, and the delays in seconds of all ticks.
+
+    Those of ticks up to the last one with a message.
+    """
 
     delivery: Delivery
     outcome: Outcome
@@ -88,20 +92,32 @@ class Failed:
 Word = Started | Placed | Sent | Done | Failed
 
 
-def start_sender(job: Job) -> tuple[BaseProcess, Connection]:
-    """Start the process; it sends `Word`s until `Done` or `Failed`."""
+def stop_signal() -> Event:
+    """What ends a sender before its schedule does, when set; keep it until the sender ends."""
+    return get_context("spawn").Event()
+
+
+def start_sender(job: Job, stop: Event | None = None) -> tuple[BaseProcess, Connection]:
+    """Start the process; it sends `Word`s until `Done` or `Failed`.
+
+    Once `stop` is set nothing more is made; what was made ahead is still sent when it is due, so
+    that the truth is of all that was sent.
+    """
     context = get_context("spawn")
     ours, its = context.Pipe(duplex=False)
-    process = context.Process(target=_run, args=(job, its), name="sender", daemon=True)
+    process = context.Process(
+        target=_run, args=(job, its), kwargs={"stop": stop}, name="sender",
+        daemon=True,
+    )  # fmt: skip
     process.start()
     its.close()
     return process, ours
 
 
-def _run(job: Job, pipe: Connection) -> None:
+def _run(job: Job, pipe: Connection, *, stop: Event | None) -> None:
     sys.setswitchinterval(_SWITCH_S)
     try:
-        _send(job, pipe)
+        _send(job, pipe, stop=stop)
     except NotDelivered as error:
         pipe.send(Failed(str(error)))
     except KafkaException as error:
@@ -110,15 +126,15 @@ def _run(job: Job, pipe: Connection) -> None:
         pipe.close()
 
 
-def _send(job: Job, pipe: Connection) -> None:
+def _send(job: Job, pipe: Connection, *, stop: Event | None) -> None:
     delivering = Delivering(job.bootstrap_servers, job.topic, linger_ms=_LINGER_MS)
     load = replace(job.load, began_s=int(time.time() + _LEAD_S))
     maker = LoadMaker(load)
-    chunks = _made_ahead(maker)
+    chunks = _made_ahead(maker, stop)
     first = next(chunks, None)
     began_s = time.monotonic() + max(load.began_s - time.time(), 0.0) + _SETTLE_S
     pipe.send(Started(began_s, delivering.ends_before, load))
-    behind = np.zeros(len(load.schedule.ends))
+    behind, ticks = np.zeros(len(load.schedule.ends)), 0
     while first is not None:
         partitions = np.array(first.partitions, dtype=np.int32)
         pipe.send(Placed(partitions, first.ticks))
@@ -131,23 +147,25 @@ def _send(job: Job, pipe: Connection) -> None:
                 zip(first.keys[rows], first.values[rows], first.partitions[rows], strict=True)
             )
             behind[tick] = late_s = max(time.monotonic() - due_s, 0.0)
-            worst = max(worst, late_s)
+            worst, ticks = max(worst, late_s), tick + 1
             _check_pace(late_s)
         pipe.send(Sent(delivering.delivery.events, delivering.delivery.bytes, worst))
         first = next(chunks, None)
     delivery = delivering.finish()
     delivery.seconds = time.monotonic() - began_s
-    pipe.send(Done(delivery, maker.outcome(), behind))
+    pipe.send(Done(delivery, maker.outcome(), behind[:ticks]))
 
 
-def _made_ahead(maker: LoadMaker) -> Iterator[Chunk]:
-    """Chunks, in order; a thread makes the next ones meanwhile."""
+def _made_ahead(maker: LoadMaker, stop: Event | None) -> Iterator[Chunk]:
+    """Chunks, in order, until the last or `stop`; a thread makes the next ones meanwhile."""
     ready: queue.Queue[Chunk | BaseException | None] = queue.Queue(_LEAD_CHUNKS)
 
     def make() -> None:
         try:
             for chunk in maker:
                 ready.put(chunk)
+                if stop is not None and stop.is_set():
+                    break
             ready.put(None)
         except BaseException as error:  # noqa: BLE001 - raised by whoever takes
             ready.put(error)

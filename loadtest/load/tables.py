@@ -15,9 +15,11 @@ from loadtest.outcome import Outcome, Total, TotalKey
 
 # As in `loadtest.clickhouse`: one that was a duplicate of an event in flight, and was accepted
 # itself when that one was lost with the dedup memory, keeps its older row.
+# Only coordinates that are in question are held in memory: a long load has hundreds of millions.
+_PLACE = "stream, partition, offset, `index`"
 _NOT_ACCEPTED = (
-    "(stream, partition, offset, `index`) NOT IN"
-    " (SELECT stream, partition, offset, `index` FROM usage_events FINAL WHERE {ours})"
+    f"({_PLACE}) NOT IN (SELECT {_PLACE} FROM usage_events FINAL WHERE {{ours}}"
+    f" AND ({_PLACE}) IN (SELECT {_PLACE} FROM {{table}} WHERE {{ours}}))"
 )
 _DURABLE = """
 SELECT partition, max(next_offset) FROM watermarks
@@ -41,11 +43,15 @@ def expect_clickhouse(url: str) -> None:
 class LoadTables:
     """Read-only; one connection, for one thread."""
 
-    def __init__(self, url: str, database: str, *, topic: str) -> None:
-        """Connect. `url` is an HTTP DSN; raises what clickhouse-connect raises."""
+    def __init__(self, url: str, database: str, *, topic: str, patience_s: int = 300) -> None:
+        """Connect. `url` is an HTTP DSN; raises what clickhouse-connect raises.
+
+        `patience_s` is how long one answer may take.
+        """
         self._client: Client = clickhouse_connect.get_client(
-            dsn=url, database=database, autogenerate_session_id=False
-        )
+            dsn=url, database=database, autogenerate_session_id=False,
+            send_receive_timeout=patience_s,
+        )  # fmt: skip
         self._stream = f"{topic}:"
         self._ours = "1"
         self._prefix = ""
@@ -71,11 +77,13 @@ class LoadTables:
         accepted, late, disregarded = self._rows(
             f"SELECT count(), countIf(late), countIf(disregarded) FROM {events}"
         )[0]
-        beside = f"{self._ours} AND {_NOT_ACCEPTED.format(ours=self._ours)}"
-        codes = f"SELECT code, count() FROM rejected_events FINAL WHERE {beside} GROUP BY code"
+        rejected = self._beside("rejected_events")
+        codes = f"SELECT code, count() FROM rejected_events FINAL WHERE {rejected} GROUP BY code"
         return Outcome(
             accepted=int(accepted),
-            duplicates=self._count(f"duplicate_events FINAL WHERE {beside}"),
+            duplicates=self._count(
+                f"duplicate_events FINAL WHERE {self._beside('duplicate_events')}"
+            ),
             suppressed=self._count(f"suppressed_events FINAL WHERE {self._ours}"),
             disregarded=int(disregarded),
             late=int(late),
@@ -91,6 +99,10 @@ class LoadTables:
     def close(self) -> None:
         """End the connection."""
         self._client.close()
+
+    def _beside(self, table: str) -> str:
+        """Rows of ours in it whose event was not accepted as well."""
+        return f"{self._ours} AND {_NOT_ACCEPTED.format(ours=self._ours, table=table)}"
 
     def _count(self, source: str) -> int:
         return int(self._rows(f"SELECT count() FROM {source}")[0][0])

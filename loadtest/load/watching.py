@@ -15,7 +15,14 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from loadtest.load.latencies import Latencies, Milliseconds, percentile
 from loadtest.load.sending import Done, Failed, Placed, Sent, Started, Word
 from loadtest.load.tables import LoadTables
-from loadtest.processes import CpuReading, latest, memory_bytes, open_files, read_cpu
+from loadtest.processes import (
+    CpuReading,
+    latest,
+    memory_bytes,
+    open_files,
+    read_cpu,
+    thread_count,
+)
 
 _POLL_S = 0.1
 _SAMPLE_S = 1.0
@@ -30,7 +37,7 @@ class Sample:
     """One second: events so far, and the latencies (ms) of what became durable in it.
 
     `at_s` counts from the start of the schedule; `memory` is resident bytes by process, `handles`
-    its open files and connections.
+    its open files and connections. `backlog` is what lies before the load and is not durable.
     """
 
     at_s: float
@@ -43,11 +50,13 @@ class Sample:
     behind_ms: float
     memory: Mapping[str, int]
     handles: Mapping[str, int]
+    threads: Mapping[str, int]
+    backlog: int = 0
 
     @property
     def lag(self) -> int:
-        """Events that are due and not durable."""
-        return max(self.due - self.durable, 0)
+        """Events that are due and not durable, those of the backlog among them."""
+        return self.backlog + max(self.due - self.durable, 0)
 
 
 @dataclass
@@ -56,6 +65,7 @@ class Watched:
 
     started: Started
     latencies: Latencies
+    offsets: Mapping[int, int] | None = None
     samples: list[Sample] = field(default_factory=list)
     seconds: float = 0.0
     polls: int = 0
@@ -63,16 +73,36 @@ class Watched:
     done: Done | None = None
     cpu: CpuReading | None = None
 
+    @property
+    def backlog(self) -> int:
+        """Messages that lay in the logs before the load, and were not durable at the last look.
+
+        0 before the first look.
+        """
+        if self.offsets is None:
+            return 0
+        ends = self.started.ends.items()
+        return sum(max(end - self.offsets.get(partition, 0), 0) for partition, end in ends)
+
+    @property
+    def reached(self) -> int:
+        """Goes up whenever anything becomes durable, of the backlog or of the load."""
+        return sum((self.offsets or {}).values())
+
 
 @dataclass(frozen=True)
 class Watch:
-    """How to watch: `pids` by name, `on_sample` hears every second, `check` raises to end it."""
+    """How to watch: `pids` by name, `on_sample` hears every second, `check` raises to end it.
+
+    `on_watched` hears after `on_sample`, of all that was seen so far.
+    """
 
     tables: LoadTables
     pids: Mapping[str, int]
     stuck_s: float
     on_sample: Callable[[Sample], None] = lambda _sample: None
     check: Callable[[], None] = lambda: None
+    on_watched: Callable[[Watched], None] = lambda _watched: None
 
     def run(self, process: BaseProcess, pipe: Connection) -> Watched:
         """Until everything that was sent is durable.
@@ -90,9 +120,9 @@ class Watch:
             time.sleep(_POLL_S)
             self.check()
             words.apply(watched.latencies)
-            found = self._poll(watched)
-            if len(found):
-                fresh.append(found)
+            before = watched.reached
+            fresh.append(self._poll(watched))
+            if watched.reached > before:
                 progress_s = time.monotonic()
             elif time.monotonic() - max(progress_s, started.began_s) > self.stuck_s:
                 raise LoadFailed(_stuck(watched, words, seconds=self.stuck_s))
@@ -113,6 +143,7 @@ class Watch:
         except (ClickHouseError, OSError):
             watched.failed_polls += 1
             return np.empty(0, dtype=np.int64)
+        watched.offsets = offsets
         return watched.latencies.observe(offsets, time.monotonic())
 
     def _sample(
@@ -121,9 +152,10 @@ class Watch:
     ) -> None:  # fmt: skip
         after_s = time.monotonic() - watched.started.began_s
         latencies = np.concatenate(fresh) if fresh else np.empty(0, dtype=np.int64)
+        scheduled = watched.started.load.schedule.due_by(after_s)
         sample = Sample(
             at_s=after_s,
-            due=watched.started.load.schedule.due_by(after_s),
+            due=scheduled if words.done is None else words.done.delivery.events,
             sent=words.sent.events,
             durable=watched.latencies.durable,
             p50_ms=percentile(latencies, 0.5),
@@ -132,10 +164,13 @@ class Watch:
             behind_ms=1000 * words.take_behind_s(),
             memory=_by_process(pids, memory_bytes),
             handles=_by_process(pids, open_files),
+            threads=_by_process(pids, thread_count),
+            backlog=watched.backlog,
         )
         watched.samples.append(sample)
         watched.cpu = latest(watched.cpu, read_cpu(pids))
         self.on_sample(sample)
+        self.on_watched(watched)
 
 
 class _Words:

@@ -50,6 +50,7 @@ MANY_PARAMETERS: dict[str, int] = {
     "dataflows/source.py __init__": 1,
     "dataflows/worker.py __init__": 1,
     "loadtest/load/command.py run": 1,
+    "loadtest/outage/command.py outage": 1,
 }
 #: Functions with more than `POSITIONAL_MAX` positional parameters, by package.
 MANY_POSITIONAL: dict[str, int] = {

@@ -1,0 +1,39 @@
+"""Servers of a measurement's own: a stack that begins empty and is removed with all it holds."""
+
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from loadtest.faults.hurt_servers import HurtServers
+from loadtest.servers import ADDRESSES, given_addresses
+
+SERVERS = ("kafka", "redis", "clickhouse")
+
+
+@dataclass(frozen=True)
+class Servers:
+    """Addresses by variable, and process ids by name of those that are ours."""
+
+    addresses: Mapping[str, str]
+    pids: Mapping[str, int]
+
+
+@contextmanager
+def own_servers(folder: Path) -> Iterator[Servers]:
+    """The servers that the environment names, where it names all three; else a stack in `folder`.
+
+    That one is stopped and deleted at the end. Raises `CommandFailed`.
+    """
+    given = given_addresses()
+    if len(given) == len(ADDRESSES):
+        yield Servers(given, {})
+        return
+    stack = HurtServers(folder)
+    try:
+        stack.up()
+        yield Servers(stack.addresses(), {name: stack.pid(name) for name in SERVERS})
+    finally:
+        stack.down()
+        shutil.rmtree(folder, ignore_errors=True)
