@@ -86,3 +86,16 @@ def test_what_is_adjusted_is_billed_too(settings: Settings, tmp_path: Path) -> N
     reconcile(settings, "--export", str(export), exit_code=0)
     found = record(settings, "org_1")
     assert (found["quantity"], found["delta"]) == ("5300", "0"), "a row may leave quantities out"
+
+
+def test_too_much_here_does_not_make_up_for_too_little_there(
+    settings: Settings, tmp_path: Path
+) -> None:
+    world = clean_world()
+    world.lines[2]["amount"] += Decimal(5)
+    world.lines[4]["amount"] -= Decimal(5)
+    world.insert(settings)
+    gauges = tmp_path / "m.prom"
+    reconcile(settings, "--textfile", str(gauges))
+    shown = gauges.read_text(encoding="utf-8")
+    assert 'variance{class="manual_edit",currency="USD"} 10.0' in shown
