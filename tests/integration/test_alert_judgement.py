@@ -51,8 +51,8 @@ def test_what_is_news_and_what_is_not(client: Client) -> None:
     nightly = "number % 24 BETWEEN {} AND {}"
     use(client, "early", of=f"if(age < 24, {nightly.format(2, 5)}, {nightly.format(1, 4)})")
     use(client, "moved", of=f"if(age < 24, {nightly.format(0, 3)}, {nightly.format(10, 13)})")
-    # After eight weeks of nothing only what the meter says matters is news. (In the first hours that
-    # are looked at there was nothing either, or the second week would count as much as the first.)
+    # After eight weeks of nothing only what the meter says matters is news. (Nothing came in the
+    # first hours that are looked at either: else the second week counts as much as the first.)
     for meter in ("requests", "precious"):
         woken = "age BETWEEN 8 * 168 + 1 AND 8 * 168 + 96 OR age < 3"
         use(client, f"{meter}-woken", of=woken, meter=meter)
