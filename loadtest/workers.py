@@ -74,10 +74,14 @@ class Workers:
         worker = self._running.pop(0)
         worker.process.send_signal(signal.SIGTERM)
         deadline = time.monotonic() + _STOP_S
-        while worker.process.poll() is None and time.monotonic() < deadline:
-            meanwhile()
-            time.sleep(_STOPPED_POLL_S)
-        faults = _faults_of([worker])
+        try:
+            while worker.process.poll() is None and time.monotonic() < deadline:
+                meanwhile()
+                time.sleep(_STOPPED_POLL_S)
+            faults = _faults_of([worker])
+        finally:
+            worker.process.kill()  # no more than a word where it has ended
+            worker.process.wait()
         if faults:
             raise CommandFailed("\n".join(faults))
         return worker.process.pid

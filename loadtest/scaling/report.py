@@ -47,12 +47,12 @@ class Scaled:
         speeds = [_line(_SPEED), _rule(_SPEED), *(_line(self._speed(row)) for row in self.rows)]
         costs = [_line(_COST), _rule(_COST), *(_line(_cost(row)) for row in self.rows)]
         notes = [
-            f"With {row.workers} workers there was no undisturbed part; costs are of all of it."
+            f"Workers: {row.workers}. There was no undisturbed part; costs are of all of it."
             for row in self.rows
             if row.steady is None
         ]
         notes += [
-            f"With {row.workers} workers everything was durable before these were over:"
+            f"Workers: {row.workers}. Everything was durable before these were over:"
             f" {', '.join(row.idle)}."
             for row in self.rows
             if row.idle
