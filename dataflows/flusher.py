@@ -15,8 +15,9 @@ from dataflows.outcome import Outcome
 from metering.batch import Source
 from metering.flush import Flush, PartitionFlush
 
-#: Rows of events that take the memory of one of totals.
-_TOTALS_WEIGHT = 2
+#: Rows of events that one of totals counts for: it takes the memory of two, and more while it is
+#: written.
+_TOTALS_WEIGHT = 3
 
 
 class Sink(Protocol):
@@ -37,7 +38,7 @@ class Flusher:
     ) -> None:  # fmt: skip
         """Gather for `sink`; `executor` writes, one flush at a time (a thread by default).
 
-        `rows_max` bounds what waits in memory: events, and totals, which count twice.
+        `rows_max` bounds what waits in memory: events, and totals, which count three times.
         `wait_ms` tells how long the oldest event may wait now, longer while catching up;
         `is_current` whether this worker still holds an assignment.
         """

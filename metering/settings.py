@@ -95,9 +95,9 @@ class Settings(BaseSettings):
 
     batch_events_max: int = Field(16_000, ge=1, le=100_000)
     batch_wait: Duration = timedelta(milliseconds=50)
-    #: A flush is cut when this many rows wait, or the oldest waits this long. A row of totals takes
-    #: as much memory as two of events, and counts so.
-    flush_rows_max: int = Field(560_000, ge=1, le=4_000_000)
+    #: A flush is cut when this many rows wait, or the oldest waits this long. A row of totals
+    #: counts for three of events.
+    flush_rows_max: int = Field(800_000, ge=1, le=4_000_000)
     flush_wait: Duration = timedelta(milliseconds=400)
     #: The same while catching up: larger flushes hold fewer rows of totals for each event.
     flush_wait_behind: Duration = timedelta(seconds=3)
