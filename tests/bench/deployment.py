@@ -99,8 +99,20 @@ class Deployment:
         """Its numbers, as the oracle of the load generator reads them."""
         return ClickHouse(self.addresses["CLICKHOUSE_URL"], self.settings.database)
 
-    def wait_quiet(self) -> float:
-        """Wait until ClickHouse merges nothing of it, at most 40 s; the seconds that it took."""
+    def merge_all(self) -> float:
+        """Have ClickHouse merge what counting wrote to one part a month; the seconds it took.
+
+        How many parts there are, and so what is merged while a load is read, hangs on its size.
+        """
+        began = time.monotonic()
+        self.wait_quiet()
+        with self.connect() as client:
+            for table in ("usage_events", "usage_totals"):
+                client.command(f"OPTIMIZE TABLE {table} FINAL")
+        return time.monotonic() - began
+
+    def wait_quiet(self) -> None:
+        """Wait until ClickHouse merges nothing of it, at most 40 s."""
         began = time.monotonic()
         quiet = 0
         with self.connect() as client:
@@ -110,4 +122,3 @@ class Deployment:
                 ).result_rows
                 quiet = 0 if rows else quiet + 1
                 time.sleep(0.2)
-        return time.monotonic() - began
