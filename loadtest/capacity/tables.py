@@ -55,7 +55,7 @@ def _costs(costs: Costs) -> Iterator[str]:
         ("worker: threads that share the interpreter's lock", costs.worker_locked_us, us),
         ("Redis", costs.redis_us, us),
         ("ClickHouse while events come", costs.clickhouse_us, us),
-        ("ClickHouse: merges afterwards", costs.clickhouse_merges_us, us),
+        ("ClickHouse: merging all to one part a month", costs.clickhouse_merges_us, us),
         ("Kafka: read once", costs.kafka_read_us, us),
         ("Kafka: written once", costs.kafka_write_us, us),
         ("Redis", costs.redis_bytes, size_),
