@@ -8,10 +8,24 @@ from pathlib import Path
 from harness import Deploy
 from worker_process import wait_for
 
+from deploy.localstack.service import Service
 from sinks.migrate import migrate
 
 _PATIENT = {"session.timeout.ms": 120_000}
 _TOLD = "meterline_rows_lost_timestamp_seconds"
+
+
+def _back_up(clickhouse: Service, backup: Path) -> None:
+    clickhouse.stop()
+    shutil.copytree(clickhouse.folder, backup, symlinks=True)
+    clickhouse.start()
+
+
+def _set_back(clickhouse: Service, backup: Path) -> None:
+    clickhouse.stop()
+    shutil.rmtree(clickhouse.folder)
+    shutil.copytree(backup, clickhouse.folder, symlinks=True)
+    clickhouse.start()
 
 
 def test_a_worker_notices_that_clickhouse_was_set_back_to_a_backup(
@@ -23,9 +37,7 @@ def test_a_worker_notices_that_clickhouse_was_set_back_to_a_backup(
     deployment.produce(0.3)
     deployment.wait_drained()
     worker.stop()
-    clickhouse.stop()
-    shutil.copytree(clickhouse.folder, backup, symlinks=True)
-    clickhouse.start()
+    _back_up(clickhouse, backup)
     backed_up = deployment.durable()
 
     # It stands still between two requests, so that it misses nothing but its rows; its group waits.
@@ -33,10 +45,7 @@ def test_a_worker_notices_that_clickhouse_was_set_back_to_a_backup(
     deployment.produce(0.7)
     worker.wait_frozen()
     assert deployment.durable() != backed_up
-    clickhouse.stop()
-    shutil.rmtree(clickhouse.folder)
-    shutil.copytree(backup, clickhouse.folder, symlinks=True)
-    clickhouse.start()
+    _set_back(clickhouse, backup)
     assert deployment.durable() == backed_up
     worker.resume()
 
@@ -56,19 +65,14 @@ def test_a_worker_that_begins_on_a_clickhouse_that_was_set_back_says_so(
     deployment.produce(0.4)
     deployment.wait_drained()
     worker.stop()
-    clickhouse.stop()
-    shutil.copytree(clickhouse.folder, backup, symlinks=True)
-    clickhouse.start()
+    _back_up(clickhouse, backup)
 
     worker = deployment.start_worker()
     deployment.produce()
     deployment.wait_drained()
     assert worker.metric(_TOLD) == 0
     worker.stop()
-    clickhouse.stop()
-    shutil.rmtree(clickhouse.folder)
-    shutil.copytree(backup, clickhouse.folder, symlinks=True)
-    clickhouse.start()
+    _set_back(clickhouse, backup)
 
     worker = deployment.start_worker()
     worker.wait_says("ClickHouse lost rows that it had acknowledged")

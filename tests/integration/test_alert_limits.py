@@ -8,6 +8,7 @@ from decimal import Decimal
 
 import pytest
 from clickhouse_connect.driver.client import Client
+from test_alert_thresholds import complete
 from test_rating_views import HALF_CENTS, JULY, JUNE, LABEL, Books, C, Q
 
 from alerts.check import AlertCheck
@@ -95,11 +96,7 @@ def test_a_threshold_is_armed_again_in_the_next_period(client: Client) -> None:
     )  # fmt: skip
 
     def check(complete_to: datetime) -> list[Change]:
-        client.insert(
-            "watermarks", [["usage.events:1", 0, 0, 1, complete_to]],
-            column_names=["stream", "partition", "first_offset", "next_offset", "watermark"],
-            settings=INSERT_SETTINGS,
-        )  # fmt: skip
+        complete(client, complete_to)
         run = AlertCheck(client, CATALOG, budgets=NO_BUDGETS, outlets=[])
         return list(run.run(datetime.now(UTC)).changes)
 
@@ -125,11 +122,7 @@ def test_what_is_reached_right_before_a_period_ends_is_told_after_it(client: Cli
     )  # fmt: skip
 
     def check(complete_to: datetime) -> list[FindingState]:
-        client.insert(
-            "watermarks", [["usage.events:1", 0, 0, 1, complete_to]],
-            column_names=["stream", "partition", "first_offset", "next_offset", "watermark"],
-            settings=INSERT_SETTINGS,
-        )  # fmt: skip
+        complete(client, complete_to)
         run = AlertCheck(client, CATALOG, budgets=NO_BUDGETS, outlets=[])
         return [each.state for each in run.run(datetime.now(UTC)).changes]
 

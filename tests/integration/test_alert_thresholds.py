@@ -70,13 +70,18 @@ def test_half_used_in_a_third_of_the_period_is_projected_to_exceed(client: Clien
     assert told(client, JULY + timedelta(hours=1)) == set()
 
 
+def complete(client: Client, complete_to: datetime) -> None:
+    """Say that all usage up to a moment is there."""
+    client.insert(
+        "watermarks", [["usage.events:1", 0, 0, 1, complete_to]],
+        column_names=["stream", "partition", "first_offset", "next_offset", "watermark"],
+        settings=INSERT_SETTINGS,
+    )  # fmt: skip
+
+
 def test_a_threshold_is_told_once_and_ends_with_its_period(client: Client) -> None:
     def check(complete_to: datetime) -> list[FindingState]:
-        client.insert(
-            "watermarks", [["usage.events:1", 0, 0, 1, complete_to]],
-            column_names=["stream", "partition", "first_offset", "next_offset", "watermark"],
-            settings=INSERT_SETTINGS,
-        )  # fmt: skip
+        complete(client, complete_to)
         run = AlertCheck(client, CATALOG, budgets=BUDGETS, outlets=[])
         return [each.state for each in run.run(datetime.now(UTC)).changes]
 
