@@ -20,7 +20,6 @@ from loadtest.produce import NotDelivered
 _RATE = 1_000
 #: Before the worker reaches its step, and from then on.
 _EVENTS_BEFORE, _EVENTS_AFTER = 4_000, 3_000
-_AFTER_S = 1.0
 _FLUSH_MAX = 4
 #: A world grows: what is read again, and what is compared.
 _CELLS_PER_WORLD = 8
@@ -131,7 +130,6 @@ def _run_cell(world: World, *, cell: Cell, random: Random) -> list[str]:
         victim.wait_frozen(PATIENCE_S)
         world.allow(_EVENTS_AFTER)
         hurt(world, cell, victim=victim)
-        time.sleep(_AFTER_S)
     if is_lost:
         return expect_refusal(world)
     world.wait_accounted(world.produced, patience_s=PATIENCE_S)

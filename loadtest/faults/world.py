@@ -135,7 +135,7 @@ class World:
 
     @contextmanager
     def producing(self, *, is_lost: bool = False) -> Iterator[None]:
-        """The load goes on while the context lasts; then everything is acknowledged.
+        """The load goes on while the context lasts; then all that was allowed is acknowledged.
 
         Raises `NotDelivered` when it is not, unless it `is_lost`: then nobody waits for that.
         """
@@ -146,9 +146,11 @@ class World:
         def messages() -> Iterator[Message]:
             for message in self.workload:
                 yield message
-                while self.produced >= self._allowed and not is_over.is_set():
+                while self.produced >= self._allowed:
+                    if is_over.is_set():
+                        return
                     time.sleep(_GATE_S)
-                if is_over.is_set():
+                if is_lost and is_over.is_set():
                     return
 
         def run() -> None:
