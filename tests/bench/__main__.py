@@ -39,7 +39,7 @@ from loadtest.machine import REPOSITORY, checkout, describe_machine
 from metering.errors import MeterlineError
 
 DEFAULT_SEED = 20_261
-ROUNDS = 3
+ROUNDS = 5
 _RESULTS = REPOSITORY / ".meterline" / "bench"
 _PIPED_WIDTH = 160
 _EXPECTED = (BenchFailed, WorkerFailed, MeterlineError)
