@@ -5,11 +5,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dataflows.pricing import KEPT_MAX, SPLIT, UNPRICED, Part, Pricing
+from dataflows.pricing import SPLIT, UNPRICED, Part, Pricing
 from metering.batch import EventBatch
 from metering.period import period_ends, period_starts
 
 _SECOND_US = 1_000_000
+#: Parts of split periods that are remembered; full, it starts again.
+_SPLIT_MAX = 200_000
+_NONE = -1
 
 
 class Parts(NamedTuple):
@@ -35,8 +38,7 @@ class CustomerParts:
         self._ends = np.zeros(0, np.int64)
         self._periods = np.zeros(0, np.int64)
         self._prices = np.zeros(0, np.int32)
-        #: By customer and meter, where a change splits the period.
-        self._meters: dict[tuple[int, str], Part] = {}
+        self._split = _SplitParts()
 
     def find(self, batch: EventBatch, customers: NDArray[np.int32]) -> Parts:
         """The part of each event; `customers` are the numbers of theirs."""
@@ -74,22 +76,18 @@ class CustomerParts:
     ) -> NDArray[np.int64]:
         """Parts, as rows of numbers, of events whose customers' periods are split."""
         assert self._pricing is not None
-        seconds = (batch.occurred_us[rows] // _SECOND_US).tolist()
-        found: list[Part] = []
-        for row, customer, code, second in zip(
-            rows.tolist(), customers[rows].tolist(), batch.codes[rows].tolist(), seconds,
-            strict=True,
-        ):  # fmt: skip
-            name = customer, batch.series[code][0]
-            part = self._meters.get(name)
-            if part is None or not part.start <= second < part.end:
-                text = batch.texts("customer_id", np.array([row]))[0]
-                part = self._pricing.meter_part(text, name[1], second=second)
-                if len(self._meters) >= KEPT_MAX:
-                    self._meters = {}
-                self._meters[name] = part
-            found.append(part)
-        return np.array(found, np.int64)
+        series = [meter for meter, _ in batch.series]
+        slots, meters = self._split.places(customers[rows], series, batch.codes[rows])
+        seconds = batch.occurred_us[rows] // _SECOND_US
+        found, missing = self._split.find(slots, meters, seconds)
+        texts = batch.texts("customer_id", rows[missing])
+        for at, text in zip(missing.tolist(), texts, strict=True):
+            second, place = int(seconds[at]), (slots[at], meters[at])
+            if not self._split.holds(place, second):
+                meter = series[batch.codes[rows[at]]]
+                self._split.hold(place, self._pricing.meter_part(text, meter, second=second))
+            found[at] = self._split.parts[place]
+        return found
 
     def _elsewhere(
         self, customers: NDArray[np.int32], seconds: NDArray[np.int64]
@@ -109,6 +107,62 @@ class CustomerParts:
     def _hold(self, customer: int, part: Part) -> None:
         self._starts[customer], self._ends[customer] = part.start, part.end
         self._periods[customer], self._prices[customer] = part.period_start, part.price
+
+
+class _SplitParts:
+    """The part that was asked for last by customer and meter, where a change splits the period.
+
+    `parts` (customers x meters x 4) are rows of numbers; all 0 is no part.
+    """
+
+    def __init__(self) -> None:
+        self._slots = np.zeros(0, np.int32)  # by customer, its row in `parts`
+        self._count = 0
+        self._meters: dict[str, int] = {}
+        self.parts = np.zeros((0, 1, len(Part._fields)), np.int64)
+
+    def places(
+        self, customers: NDArray[np.int32], series: list[str], codes: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """Row and column of events whose meters are `series[codes[i]]`, made where there are none.
+
+        They mean nothing after the next call.
+        """
+        if self._count * len(self._meters) > _SPLIT_MAX:
+            self._slots, self._count = np.zeros(0, np.int32), 0
+            self.parts = np.zeros((0, 1, len(Part._fields)), np.int64)
+        numbers = self._meters
+        meters = np.array([numbers.setdefault(meter, len(numbers)) for meter in series], np.int64)
+        missing = int(customers.max()) + 1 - len(self._slots)
+        if missing > 0:
+            more = max(missing, len(self._slots))
+            self._slots = np.append(self._slots, np.full(more, _NONE, np.int32))
+        new = np.unique(customers[self._slots[customers] == _NONE])
+        self._slots[new] = np.arange(self._count, self._count + len(new))
+        self._count += len(new)
+        rows, columns, width = self.parts.shape
+        if self._count > rows or len(numbers) > columns:
+            rows = max(self._count, 2 * rows) if self._count > rows else rows
+            grown = np.zeros((rows, max(len(numbers), columns), width), np.int64)
+            grown[: len(self.parts), :columns] = self.parts
+            self.parts = grown
+        return self._slots[customers], meters[codes]
+
+    def find(
+        self, slots: NDArray[np.int32], meters: NDArray[np.int64], seconds: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The parts there, and which of them do not hold their moments."""
+        found = self.parts[slots, meters]
+        return found, np.flatnonzero((seconds < found[:, 0]) | (seconds >= found[:, 1]))
+
+    def holds(self, place: tuple[np.int32, np.int64], second: int) -> bool:
+        """Whether the part there holds the moment."""
+        start, end = self.parts[place][:2]
+        return bool(start <= second < end)
+
+    def hold(self, place: tuple[np.int32, np.int64], part: Part) -> None:
+        """Remember a part."""
+        self.parts[place] = part
 
 
 def _put(parts: Parts, row: int, *, part: Part) -> None:
