@@ -11,6 +11,7 @@ from panel_queries import Panel
 
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3_600, 86_400
 _TEXT_CHARACTERS = 34
+_WHOLE_FROM = 1000
 
 
 def moment(time_s: float) -> datetime:
@@ -21,7 +22,7 @@ def moment(time_s: float) -> datetime:
 def format_of(unit: str) -> Callable[[float], str]:
     """Writes values of a unit, short enough for an axis."""
     return {
-        "percentunit": lambda value: f"{value * 100:.3g} %",
+        "percentunit": lambda value: _percent(value * 100),
         "percent": lambda value: f"{value:.4g} %",
         "s": _duration,
         "eps": lambda value: f"{_short(value)} ev/s",
@@ -34,6 +35,8 @@ def cell(value: Any, unit: str, decimals: int | None) -> str:
     """Writes one value of a table or a number panel."""
     if value is None:
         return ""
+    if isinstance(value, bool):
+        return str(value).lower()
     if not isinstance(value, int | float | Decimal):
         return _text(value)
     if decimals is not None:
@@ -104,6 +107,10 @@ def _short(value: float) -> str:
         if abs(value) >= size:
             return f"{value / size:.3g}{letter}"
     return f"{value:.3g}"
+
+
+def _percent(value: float) -> str:
+    return f"{value:,.0f} %" if abs(value) >= _WHOLE_FROM else f"{value:.3g} %"
 
 
 def _duration(value: float) -> str:
