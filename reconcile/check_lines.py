@@ -67,7 +67,8 @@ class _Row(NamedTuple):
     rounding: str
     adjusted: int
     has_adjustment: bool
-    adjusted_currency: str
+    adjusted_currencies: list[str]
+    adjusted_amounts: list[int]
 
 
 @dataclass(slots=True)
@@ -146,8 +147,10 @@ class LineCheck:
         lines = odd.lines.filter(pl.col("kind") == _CHARGE).select(*_KEY, *_OF_LINES)
         adjusted = (
             odd.adjustments.filter(pl.col("kind") == _CHARGE)
-            .group_by(_KEY).agg(
-                pl.sum("amount").alias("adjusted"), pl.last("currency").alias("adjusted_currency")
+            .group_by(*_KEY, "currency").agg(pl.sum("amount")).sort(*_KEY, "currency")
+            .group_by(_KEY, maintain_order=True).agg(
+                pl.sum("amount").alias("adjusted"), pl.col("currency").alias("adjusted_currencies"),
+                pl.col("amount").alias("adjusted_amounts"),
             )
         )  # fmt: skip
         usage = self._usage.select(*_KEY, *_OF_USAGE)
@@ -165,7 +168,7 @@ class LineCheck:
                 *(pl.col(name).fill_null("") for name in ("line_id", "invoice_id", "currency")),
                 pl.col("minor_digits").fill_null(2), pl.col("rounding").fill_null("half_even"),
                 pl.col("adjusted").fill_null(0), pl.col("adjusted").is_not_null().alias("has"),
-                pl.col("adjusted_currency").fill_null(""),
+                *(pl.col(f"adjusted_{name}").fill_null([]) for name in ("currencies", "amounts")),
             )
         )  # fmt: skip
 
@@ -217,7 +220,8 @@ class LineCheck:
         card = self._card(row)
         if card is None and row.amount is None and not row.has_adjustment:
             return  # usage without a price: nothing is due
-        currency = card.currency if card else row.currency or row.adjusted_currency
+        billed_in = row.currency or next(iter(row.adjusted_currencies), "")
+        currency = card.currency if card else billed_in
         found.due[currency] = found.due.get(currency, 0) + due.once
         if card is not None and _agrees(row, due, card=card):
             return
@@ -294,7 +298,8 @@ class _Teller:
 def _of_currencies(row: _Row, *, tell: "_Teller") -> list[Finding]:
     """What is billed in another currency than the price's: too much there, too little here."""
     found = []
-    for amount, currency in ((row.amount, row.currency), (row.adjusted, row.adjusted_currency)):
+    adjusted = zip(row.adjusted_amounts, row.adjusted_currencies, strict=True)
+    for amount, currency in ((row.amount, row.currency), *adjusted):
         if amount and currency and currency != tell.currency:
             reason = f"billed in {currency}, expected {tell.currency}"
             other = replace(tell, currency=currency)

@@ -292,6 +292,27 @@ def test_every_planted_variance_is_found_and_nothing_else(
         )
 
 
+@pytest.mark.parametrize("billed", [0, 1, 2])
+def test_lines_of_one_row_in_two_currencies_are_explained(tmp_path: Path, billed: int) -> None:
+    books = Books(2)
+    plain = books.line("ok", is_adjustment=True)
+    foreign = books.line("ok", is_adjustment=True)
+    foreign |= {"currency": "EUR", "line_id": plain["line_id"]}
+    for line in (plain, foreign)[:billed]:
+        books.row(line)
+    if not billed:
+        books.row(books.line("other"))
+    path = tmp_path / "export.csv"
+    pl.DataFrame(
+        [{**row, **{n: str(row[n]) for n in ("quantity", "amount")}} for row in books.rows]
+    ).write_csv(path)
+    result = run(books, path)
+    for currency in ("USD", "EUR"):
+        off = result.got.get(currency, 0) - result.expected.get(currency, 0)
+        assert off == sum(each.amount for each in result.findings if each.currency == currency)
+    assert any(each.currency == "EUR" for each in result.findings)
+
+
 def test_stripe_line_items_read_as_the_same_lines(tmp_path: Path) -> None:
     books = Books(1)
     rows: list[dict[str, Any]] = []

@@ -93,3 +93,27 @@ def test_a_fee_that_is_adjusted_though_its_invoice_is_gone_is_told() -> None:
     month.adjusted("gone", Decimal(0), Decimal(20))
     month.adjustments[-1].update(kind="base_fee", meter="", card=0)
     assert told(month.check()) == [("missing_in_usage", "gone", "USD", Decimal(20))]
+
+
+@pytest.mark.parametrize("foreign", [[0], [1], [2], [0, 1], [1, 2], [0, 1, 2]])
+@pytest.mark.parametrize("has_invoice", [True, False])
+def test_adjustments_of_one_line_in_two_currencies_are_told(
+    foreign: list[int], has_invoice: bool
+) -> None:
+    month = Month(1)
+    right(month, "right")
+    amounts = [Decimal(1100), Decimal(300), Decimal(100), Decimal(50)]
+    month.used("late", amounts[0] if has_invoice else Decimal(0), late=sum(amounts[1:], Decimal(0)))
+    billed = charge(Decimal(1100)) if has_invoice else Decimal(0)
+    reached = Decimal(1100) if has_invoice else Decimal(0)
+    if has_invoice:
+        month.line("late", Decimal(1100))
+    for number, more in enumerate(amounts[1:]):
+        reached += more
+        part = charge(reached) - billed
+        billed += part
+        month.adjusted("late", more, part)
+        if number in foreign:
+            month.adjustments[-1].update(currency="EUR", line_currency="EUR")
+    found = told(month.check())
+    assert any(currency == "EUR" for _, _, currency, _ in found)
