@@ -3,18 +3,29 @@
 What an early part uses is missing in the later ones, so an event may change what several parts
 cost. The values of all parts of a chain are held here, as they are in the ledger: read when the
 first event of the chain is loaded, then kept up to date by the events themselves.
+
+Nearly all events are of the last part, which changes what no other costs: what the parts before
+have used stands, so whoever asks `carried` rates these for a batch at once, and tells `reach`. An
+event of an earlier part, and all others of its chain in that batch, go one by one through `rate`.
 """
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
+from dataflows.ledger_columns import Words
 from dataflows.pricing import Chain, Pricing
+from dataflows.rating_columns import numbers_of
 from metering.batch import Source
+from metering.decimals import words_of
 from metering.totals import StoredUnit, TotalsStore, UnitKey
 from rating_engine.rater import Rated
 from rating_engine.split import SplitRater
 
+_USED_END = 2**128
 #: Included, overage (10^-12 units) and charge (10^-24 of the currency's unit).
 Figures = tuple[int, int, int]
 
@@ -28,6 +39,7 @@ class _Name(NamedTuple):
 
 @dataclass(slots=True)
 class _State:
+    number: int
     rater: SplitRater
     places: dict[int, int]  # part by its start
     values: list[int]
@@ -35,10 +47,17 @@ class _State:
     #: its figures. None where another part was rated since.
     used: int | None = None
     figures: Figures | None = None
+    #: Number of the unit of the last part, -1 where it is not held.
+    last_unit: int = -1
+
+    @property
+    def last(self) -> int:
+        """Place of the last part."""
+        return len(self.values) - 1
 
     def rate(self, place: int, before: int, *, after: int) -> Figures:
         """The difference that a new value of one part makes in all of them."""
-        if place < len(self.values) - 1:
+        if place < self.last:
             self.used = self.figures = None
             self.values[place] = before
             low = _sum(self.rater.rate(self.values))
@@ -64,8 +83,8 @@ class Chains:
         self._source = source
         self._hows = hows
         self._states: dict[_Name, _State] = {}
-        #: State and place by the number of a unit.
-        self._units: dict[int, tuple[_State, int]] = {}
+        self._made = 0
+        self._forget_units()
 
     def hold(
         self, units: Iterable[int], key_of: Callable[[int], UnitKey], *, store: TotalsStore,
@@ -87,26 +106,80 @@ class Chains:
         if missing:
             self._read(missing, store, stored_until=stored_until)
         for number, key in new.items():
-            state = self._states[names[number]]
-            self._units[number] = state, state.places[key.start]
+            self._take(number, key, state=self._states[names[number]])
+
+    def carried(self, units: NDArray[np.int32]) -> tuple[NDArray[np.bool_], Words]:
+        """Which of a batch's events have to be rated one by one; of the others, what was used.
+
+        That are included units (two words) that the parts before have used of the allowance.
+        """
+        is_single = ~self._is_known[units]
+        if is_single.any():
+            chains = self._chain_of[units]
+            is_single = np.isin(chains, chains[is_single])
+        return is_single, self._used[units]
+
+    def reach(self, units: NDArray[np.int32], values: Words) -> None:
+        """All of a batch's events were rated, in this order; `values` (n x 3) are after each."""
+        self._values[units] = values
 
     def rate(self, unit: int, before: int, *, after: int) -> Figures:
         """Included, overage and charge that a new value of one part makes of difference in all."""
         state, place = self._units[unit]
-        return state.rate(place, before, after=after)
+        if place < state.last:
+            self._recall(state)
+        found = state.rate(place, before, after=after)
+        if place == state.last and state.used is not None and state.used < _USED_END:
+            self._is_known[unit] = True
+            self._used[unit] = words_of([state.used])[0, :2]
+            self._values[unit] = words_of([after])[0, :3]
+        return found
 
     def keep(self, units: Iterable[int], key_of: Callable[[int], UnitKey]) -> None:
         """Forget all chains but those of these units, which have other numbers now."""
+        for state in self._states.values():
+            self._recall(state)
+            state.last_unit = -1
         keys = {number: key_of(number) for number in units}
         names = {number: _name(key, self._chain(key)) for number, key in keys.items()}
         kept = set(names.values())
         self._states = {name: state for name, state in self._states.items() if name in kept}
+        self._forget_units()
         # batches on their way are rated by these without being held again
-        self._units = {
-            number: (state, state.places[key.start])
-            for number, key in keys.items()
-            if (state := self._states.get(names[number])) is not None
-        }
+        for number, key in keys.items():
+            if names[number] in self._states:
+                self._take(number, key, state=self._states[names[number]])
+
+    def _forget_units(self) -> None:
+        #: State and place by the number of a unit.
+        self._units: dict[int, tuple[_State, int]] = {}
+        #: By the number of a unit: that of its chain; of last parts whether what was used before
+        #: them is known, that, and their value, which `state.values` may lag behind.
+        self._chain_of = np.zeros(0, np.int32)
+        self._is_known = np.zeros(0, np.bool_)
+        self._used = np.zeros((0, 2), np.uint64)
+        self._values = np.zeros((0, 3), np.uint64)
+
+    def _take(self, unit: int, key: UnitKey, *, state: _State) -> None:
+        place = state.places[key.start]
+        self._units[unit] = state, place
+        if unit >= len(self._chain_of):
+            more = max(unit + 1, 2 * len(self._chain_of)) - len(self._chain_of)
+            self._chain_of, self._is_known, self._used, self._values = (
+                np.concatenate([held, np.zeros((more, *held.shape[1:]), held.dtype)])
+                for held in (self._chain_of, self._is_known, self._used, self._values)
+            )
+        self._chain_of[unit] = state.number
+        if place == state.last:
+            state.last_unit = unit
+
+    def _recall(self, state: _State) -> None:
+        """The last part's value, if it was reached beside; what was used is not known any more."""
+        unit = state.last_unit
+        if unit >= 0 and self._is_known[unit]:
+            self._is_known[unit] = False
+            state.values[state.last] = numbers_of(self._values[unit : unit + 1])[0]
+            state.used = state.figures = None
 
     def _read(self, missing: dict[_Name, Chain], store: TotalsStore, *, stored_until: int) -> None:
         wanted = {
@@ -116,7 +189,9 @@ class Chains:
             if part.start <= stored_until
         }
         for name, chain in missing.items():
+            self._made += 1
             self._states[name] = _State(
+                self._made,
                 chain.rater(name.group),
                 {part.start: at for at, part in enumerate(chain.parts)},
                 [0] * len(chain.parts),

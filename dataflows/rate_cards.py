@@ -95,7 +95,7 @@ def figures(
     False, and nothing in `out`, where that is not sure: ask `RateCard.figures`.
     """
     is_sure, included, included_1, overage, overage_1, charge, charge_1, charge_2 = _figures(
-        cards, rows, card, low, middle, high
+        cards, rows, card, low, middle, high, _ZERO, _ZERO
     )
     if not is_sure:
         return False
@@ -108,17 +108,19 @@ def figures(
 @compiled
 def rate_difference(
     cards: Words, rows: Words, card: int, before: np.uint64, before_middle: np.uint64,
-    before_high: int, after: np.uint64, after_middle: np.uint64, after_high: int, out: Words,
+    before_high: int, after: np.uint64, after_middle: np.uint64, after_high: int,
+    used: np.uint64, used_middle: np.uint64, out: Words,
 ) -> bool:  # fmt: skip
     """What the step from one quantity to another adds to included, overage and charge.
 
-    Nine words into `out`. False, and nothing in `out`, where that is not sure.
+    `used` are included units that earlier parts of the period have used (two words). Nine words
+    into `out`. False, and nothing in `out`, where that is not sure.
     """
     was_sure, was, was_1, over, over_1, cost, cost_1, cost_2 = _figures(
-        cards, rows, card, before, before_middle, before_high
+        cards, rows, card, before, before_middle, before_high, used, used_middle
     )
     is_sure, included, included_1, overage, overage_1, charge, charge_1, charge_2 = _figures(
-        cards, rows, card, after, after_middle, after_high
+        cards, rows, card, after, after_middle, after_high, used, used_middle
     )
     if not (was_sure and is_sure):
         return False
@@ -130,12 +132,17 @@ def rate_difference(
 
 @inlined
 def _figures(
-    cards: Words, rows: Words, card: int, low: np.uint64, middle: np.uint64, high: int
-) -> Figures:
+    cards: Words, rows: Words, card: int, low: np.uint64, middle: np.uint64, high: int,
+    used: np.uint64, used_1: np.uint64,
+) -> Figures:  # fmt: skip
     """Whether it is sure, included (two words), overage (two) and charge (three)."""
     if cards[card, _IS_SURE] == _ZERO or high > 0 or (high == 0 and middle >= _MIDDLE_END):
         return False, _ZERO, _ZERO, _ZERO, _ZERO, _ZERO, _ZERO, _ZERO
     covered, covered_1 = cards[card, _COVERED], cards[card, _COVERED + 1]
+    if used_1 > covered_1 or (used_1 == covered_1 and used >= covered):
+        covered = covered_1 = _ZERO
+    else:
+        covered, covered_1 = covered - used, covered_1 - used_1 - np.uint64(covered < used)
     if high < 0:
         low = middle = _ZERO
     if middle < covered_1 or (middle == covered_1 and low <= covered):

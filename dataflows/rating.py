@@ -2,8 +2,8 @@
 
 A unit gets its card when it begins. An event is charged what the card says of the unit's value
 after it less what it says of the value before; compiled, for a batch at once. Two kinds of events
-take a way of their own, one by one: those of a chain (see `chains`), and values that do not fit
-into the words of compiled code.
+take a way of their own, one by one: those of a chain that are not of its last part (see `chains`),
+and values that do not fit into the words of compiled code.
 """
 
 import json
@@ -93,10 +93,13 @@ class Rating:
         count = len(units)
         included, overage, charge = (np.zeros((count, 4), np.uint64) for _ in range(3))
         cards = np.full(count, -1, np.int32)
-        left = np.zeros(count, np.bool_)
+        left, used = np.zeros(count, np.bool_), np.zeros((count, 2), np.uint64)
+        chained = np.flatnonzero(self.is_chained(table, units) & (folded.cells >= 0))
+        if len(chained):
+            left[chained], used[chained] = chains.carried(units[chained])
         rate_rows(
-            self._table.cards, self._table.rows, self._card_of, self._chained, table.units,
-            units, folded.before, folded.after, folded.cells, table.charges,
+            self._table.cards, self._table.rows, self._card_of, table.units, units,
+            folded.before, folded.after, used, folded.cells, table.charges,
             included, overage, charge, cards, left,
         )  # fmt: skip
         rows = np.flatnonzero(left)
@@ -115,6 +118,8 @@ class Rating:
             ):
                 column[rows] = words_of(numbers)
             add_rows(table.charges, folded.cells, rows, included, overage, charge)
+        if len(chained):
+            chains.reach(units[chained], folded.after[chained])
         return Rated(
             included, overage, charge, self.numbers[cards], self._version_of[cards],
             list(self._versions), self.pricing.book.content_hash,

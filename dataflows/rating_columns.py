@@ -12,25 +12,27 @@ _NARROW_BYTES = 24
 
 @compiled
 def rate_rows(
-    cards: Words, card_rows: Words, card_of: NDArray[np.int32], chained: NDArray[np.bool_],
-    units: Units, numbers: NDArray[np.int32], before: Words, after: Words,
+    cards: Words, card_rows: Words, card_of: NDArray[np.int32], units: Units,
+    numbers: NDArray[np.int32], before: Words, after: Words, used: Words,
     cells: NDArray[np.int32], charges: Words, included: Words, overage: Words, charge: Words,
     own: NDArray[np.int32], left: NDArray[np.bool_],
 ) -> None:  # fmt: skip
     """Rate rows whose units are `numbers`, and add up what their cells are charged.
 
-    `included`, `overage` and `charge` (n x 4) are filled, `own` with the number of each one's
-    card; `left` marks what has to be rated in another way, of which all is 0 so far.
+    `used` (n x 2) are included units that earlier parts have used. `included`, `overage` and
+    `charge` (n x 4) are filled, `own` with the number of each one's card. `left` says on entry
+    which rows not to rate here, and then which are left, of which all is 0 so far.
     """
     words = np.zeros(RATED_WORDS, np.uint64)
     for at in range(len(numbers)):
         if cells[at] < 0 or units[numbers[at]].price < 0:
+            left[at] = False
             continue
         card = units[numbers[at]].price
         own[at] = card
-        if chained[card] or not rate_difference(
+        if left[at] or not rate_difference(
             cards, card_rows, card_of[card], before[at, 0], before[at, 1], np.int64(before[at, 2]),
-            after[at, 0], after[at, 1], np.int64(after[at, 2]), words,
+            after[at, 0], after[at, 1], np.int64(after[at, 2]), used[at, 0], used[at, 1], words,
         ):  # fmt: skip
             left[at] = True
             continue

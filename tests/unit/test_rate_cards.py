@@ -89,9 +89,12 @@ def test_a_difference_is_that_of_the_figures(card: RateCard, data: st.DataObject
     table = CardTable()
     at = table.add(card)
     before, after = data.draw(values(card)), data.draw(values(card))
+    used = data.draw(st.one_of(st.just(0), values(card).map(abs), st.integers(0, 2**128 - 1)))
     out = np.zeros(9, np.uint64)
-    if rate_difference(table.cards, table.rows, at, *words(before), *words(after), out):
-        pairs = zip(card.figures(after), card.figures(before), strict=True)
+    if rate_difference(
+        table.cards, table.rows, at, *words(before), *words(after), *words(used)[:2], out
+    ):
+        pairs = zip(card.figures(after, used), card.figures(before, used), strict=True)
         assert numbers(out.tolist()) == tuple(new - old for new, old in pairs)
     else:
         assert None in (rated(table, at, before), rated(table, at, after))
