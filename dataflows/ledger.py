@@ -1,6 +1,6 @@
 """The ledger: running totals of one worker, a read-through cache over the stored totals.
 
-    load     units and windows of a batch, and which of its events are absorbed already
+    load     units of a batch, which of its events are absorbed already; asks for its windows
     apply    fold the first occurrences in, in log order; gives the value before each event
     cut      the windows that changed since the last cut, absolute
     settle   a cut is durable: what it held may be forgotten
@@ -11,6 +11,7 @@ when Redis was lost in between and its duplicate sits on another partition).
 """
 
 from collections import deque
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,10 +19,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from dataflows.ledger_partition import PartitionLedger
+from dataflows.ledger_partition import Lacking, PartitionLedger
 from dataflows.ledger_table import SeriesTable
 from dataflows.parts import Parts
 from dataflows.rating import Rated, Rating
+from dataflows.window_reads import WindowReads
 from metering.batch import EventBatch, Source
 from metering.catalog import Catalog
 from metering.totals import TotalColumns, TotalsStore
@@ -40,6 +42,7 @@ class LedgerPlan:
     windows: NDArray[np.int64]
     parts: Parts
     absorbed: NDArray[np.bool_] | None
+    lacks: Lacking | None
 
 
 class Applied(NamedTuple):
@@ -56,12 +59,15 @@ class Ledger:
     """Totals of every partition that this worker reads. Used by one thread."""
 
     def __init__(
-        self, catalog: Catalog, store: TotalsStore, *, units_max: int, rating: Rating | None = None
-    ) -> None:
+        self, catalog: Catalog, store: TotalsStore, *, units_max: int, rating: Rating | None = None,
+        executor: Executor | None = None,
+    ) -> None:  # fmt: skip
         """`units_max` bounds how many units are held; more are forgotten and read again.
 
-        Without `rating` nothing is charged.
+        Without `rating` nothing is charged. `executor` reads windows, one query at a time; a
+        thread by default.
         """
+        self._window_reads = WindowReads(store, executor)
         self._rating = rating
         self._store = store
         self._units_max = units_max
@@ -72,19 +78,22 @@ class Ledger:
         self._durable = 0
 
     def load(self, batch: EventBatch) -> LedgerPlan:
-        """Hold every unit and window of the batch; reads what is missing in one query each.
+        """Hold every unit of the batch; reads what is missing in one query.
 
-        Raises `DependencyDown` when the store does not answer; the ledger is of no use then.
+        What is missing of its windows is asked for, and taken in by `apply`. Raises
+        `DependencyDown` when the store does not answer; the ledger is of no use then.
         """
         part = self._partition(batch.source)
-        units, windows, parts = part.hold(batch, self._store, flush=self._flush + 1)
+        units, windows, parts, lacks = part.hold(
+            batch, self._store, reads=self._window_reads, flush=self._flush + 1
+        )
         if not batch.billable.all():
             units[~batch.billable] = -1
         absorbed = None
         if batch.first_offset <= part.absorbed_offset:
             known = np.append(part.table.units["absorbed"][: len(part.table)], -1)
             absorbed = known[units] >= batch.offsets
-        plan = LedgerPlan(batch, part, units, windows, parts, absorbed)
+        plan = LedgerPlan(batch, part, units, windows, parts, absorbed, lacks)
         self._in_flight.append(plan)
         return plan
 
@@ -94,10 +103,14 @@ class Ledger:
     ) -> Applied:  # fmt: skip
         """Fold in the events at positions `chosen` (ascending); `late` and `counted` are theirs.
 
-        Plans are applied in the order in which they were loaded.
+        Plans are applied in the order in which they were loaded. Raises `DependencyDown` when the
+        windows cannot be read, and `AssignmentLost` when they are ahead of the ledger; it is of no
+        use then.
         """
         self.skip(plan)
         batch, part = plan.batch, plan.part
+        if plan.lacks is not None:
+            part.take_windows(plan.lacks, flush=self._flush)
         part.applied_offset = batch.next_offset - 1
         folded = part.table.fold(
             batch, chosen, at=(plan.units, plan.windows), late=late, counted=counted,
@@ -136,6 +149,10 @@ class Ledger:
         """The partition was taken away: all that was learned of it is void."""
         self._partitions.pop((stream, partition), None)
 
+    def close(self) -> None:
+        """Wait for the query under way; nothing can be loaded any more."""
+        self._window_reads.close()
+
     @property
     def changed(self) -> int:
         """Windows that the next cut will hold."""
@@ -157,7 +174,9 @@ class Ledger:
         return part
 
     def _on_their_way(self, part: PartitionLedger) -> list[NDArray[np.int32]]:
-        return [plan.units for plan in self._in_flight if plan.part is part]
+        plans = [plan for plan in self._in_flight if plan.part is part]
+        asked = [plan.lacks.units for plan in plans if plan.lacks is not None]
+        return [plan.units for plan in plans] + asked
 
     def _forget_units(self) -> None:
         """Those that were not touched for longest, a quarter of what may be held."""

@@ -9,10 +9,12 @@ from dataflows.chains import Chains
 from dataflows.ledger_table import Folded, SeriesTable, UnitTable
 from dataflows.parts import CustomerParts, Parts
 from dataflows.rating import Rated, Rating
+from dataflows.window_reads import Asked, WindowReads
 from metering.batch import EventBatch, Source
 from metering.errors import AssignmentLost
 from metering.period import WINDOW_SECONDS, window_starts
 from metering.totals import (
+    PlacedKey,
     StoredPartition,
     StoredWindow,
     TotalsStore,
@@ -20,12 +22,26 @@ from metering.totals import (
 )
 
 
+class Lacking(NamedTuple):
+    """Windows that were asked for a batch, by the numbers of their units; which units were new.
+
+    Also of events that are not billable: a new unit's window is begun by them, and held from then
+    on.
+    """
+
+    units: NDArray[np.int32]
+    windows: list[int]
+    new: list[bool]
+    asked: Asked
+
+
 class Held(NamedTuple):
-    """The unit of each event, its window and the part that it falls into."""
+    """The unit of each event, its window and part; and which windows are not held yet."""
 
     units: NDArray[np.int32]
     windows: NDArray[np.int64]
     parts: Parts
+    lacks: Lacking | None
 
 
 class PartitionLedger:
@@ -52,8 +68,10 @@ class PartitionLedger:
         self._stored_until = stored.newest_window
         self._series = series
 
-    def hold(self, batch: EventBatch, store: TotalsStore, *, flush: int) -> Held:
-        """The batch's units, with the windows of theirs that are stored but not held.
+    def hold(
+        self, batch: EventBatch, store: TotalsStore, *, reads: WindowReads, flush: int
+    ) -> Held:
+        """The batch's units; windows of theirs that may be stored and are not held are asked for.
 
         A window that is not stored is begun when its first event is applied. New cells are pinned
         until `flush` is durable. Raises `DependencyDown`; the ledger is of no use then.
@@ -70,13 +88,39 @@ class PartitionLedger:
             if self._rating is not None:
                 self._rating.price(table, created, every=self._series.every)
             self._restore(created, store)
+        lacks = None
         if self.lacking_until >= 0:
             rows = table.lacking(found, windows, until=self.lacking_until, created=created)
             if rows:
-                self._read_windows({(int(found[i]), int(windows[i])) for i in rows}, store, flush)
+                wanted = sorted({(int(found[row]), int(windows[row])) for row in rows})
+                lacks = Lacking(
+                    np.array([number for number, _ in wanted], np.int32),
+                    [window for _, window in wanted], [number >= created for number, _ in wanted],
+                    reads.ask(self.source.stream, [self._placed(*each) for each in wanted]),
+                )  # fmt: skip
         if self._chains is not None:
             self._hold_chains(found, store)
-        return Held(found, windows, parts)
+        return Held(found, windows, parts, lacks)
+
+    def take_windows(self, lacks: Lacking, *, flush: int) -> None:
+        """Hold what a batch asked for; waits for it.
+
+        Between asking and this, no other batch can have touched a window of a unit that is new; of
+        others, one that is held by now was asked for by an earlier batch, and has gone on since.
+        Raises `DependencyDown`, and `AssignmentLost` where a window is ahead of its unit.
+        """
+        numbers = lacks.units.tolist()
+        for number, window, is_new in zip(numbers, lacks.windows, lacks.new, strict=True):
+            if not is_new and self.table.holds(number, window):
+                continue
+            stored = lacks.asked.window(*self._placed(number, window))
+            if stored is not None:
+                self._require_prefix(number, stored)
+            self.table.restore_window(number, window, stored=stored, flush=flush)
+        self.is_crowded = True  # perhaps; it is found out when windows may be forgotten
+
+    def _placed(self, number: int, window: int) -> PlacedKey:
+        return PlacedKey(self.source.partition, WindowKey(*self.table.key(number)[:3], window))
 
     def pinned(self, plans: list[NDArray[np.int32]]) -> NDArray[np.bool_]:
         """Mask of the units that batches on their way need, by the numbers of their units."""
@@ -135,18 +179,6 @@ class PartitionLedger:
             # writing then.
             self.absorbed_offset = max(self.absorbed_offset, stored.absorbed_offset)
             self.lacking_until = max(self.lacking_until, stored.newest_window)
-
-    def _read_windows(self, wanted: set[tuple[int, int]], store: TotalsStore, flush: int) -> None:
-        asked = {}
-        for number, window in sorted(wanted):
-            asked[WindowKey(*self.table.key(number)[:3], window)] = number
-        found = store.windows(self.source.stream, self.source.partition, list(asked))
-        for key, number in asked.items():
-            stored = found.get(key)
-            if stored is not None:
-                self._require_prefix(number, stored)
-            self.table.restore_window(number, key.window_start, stored=stored, flush=flush)
-        self.is_crowded = True  # perhaps; it is found out when windows may be forgotten
 
     def _require_prefix(self, number: int, stored: StoredWindow) -> None:
         """A window must not hold events that its unit does not, or they count again."""

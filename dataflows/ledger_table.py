@@ -196,6 +196,10 @@ class UnitTable:
         else:
             _put(unit, stored.sum_units)
 
+    def holds(self, number: int, window: int) -> bool:
+        """Whether a unit's window is held."""
+        return columns.find_cell(self.units, self.cells, number, window) >= 0
+
     def restore_window(
         self, number: int, window: int, *, stored: StoredWindow | None, flush: int
     ) -> None:

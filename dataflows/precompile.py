@@ -18,7 +18,7 @@ from metering.claims import Claims
 from metering.compiled import forget_older
 from metering.decode import Decoder
 from metering.settings import load_settings
-from metering.totals import StoredPartition, StoredUnit, StoredWindow, UnitKey, WindowKey
+from metering.totals import PlacedKey, StoredPartition, StoredUnit, StoredWindow, UnitKey
 from rating_engine.price_book.book import PriceBook
 from rating_engine.price_book.load import load_price_book
 
@@ -53,9 +53,7 @@ class _Nothing:
     def units(self, _stream: str, _partition: int, _keys: object) -> dict[UnitKey, StoredUnit]:
         return {}
 
-    def windows(
-        self, _stream: str, _partition: int, _keys: object
-    ) -> dict[WindowKey, StoredWindow]:
+    def windows(self, _stream: str, _keys: object) -> dict[PlacedKey, StoredWindow]:
         return {}
 
 
@@ -86,6 +84,7 @@ def _account(ledger: Ledger, batch: EventBatch) -> None:
     plan = ledger.load(batch)
     every, each = np.arange(len(batch)), np.ones(len(batch), np.bool_)
     ledger.apply(plan, every, late=~each, counted=each)
+    ledger.close()
     number, totals = ledger.cut()
     assert len(totals[batch.source]) == 1, "both are in one window"
     plan.part.forget_windows(number, plan.part.pinned([]))

@@ -64,14 +64,14 @@ class Replay:
         """Connect, and adopt the dedup memory. `before_step` hears of each step of a write."""
         self._settings = settings
         catalog = book.catalog
-        self._clients = [connect_clickhouse(settings) for _ in range(4)]
-        reads, writes, looks, adopts = self._clients
+        self._clients = [connect_clickhouse(settings) for _ in range(5)]
+        reads, writes, looks, adopts, beside = self._clients
         self._memory = adopt_memory(settings, adopts, catalog)
         self._sources: set[Source] = set()
         self._progress = Progress(reads)
         self._decoder = Decoder(catalog, settings)
         self._ledger = Ledger(
-            catalog, ClickHouseTotals(reads), units_max=settings.ledger_units_max,
+            catalog, ClickHouseTotals(reads, beside), units_max=settings.ledger_units_max,
             rating=rating_of(book),
         )  # fmt: skip
         seed = identity_seed(settings.identity_key.get_secret_value())
@@ -146,6 +146,7 @@ class Replay:
     def close(self) -> None:
         """Drop everything; what is not durable is read again by the next run."""
         self._claims.close()
+        self._ledger.close()
         self._flusher.close()
         self._memory.close()
         for client in self._clients:

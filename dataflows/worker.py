@@ -99,9 +99,9 @@ class Worker:
         self._is_stopping = is_stopping
         self._accepted_gaps = accepted_gaps or {}
         self._fails_loudly = fails_loudly
-        # One client for each thread: the flow's, the claims', the flushes'.
-        self._clients = [connect_clickhouse(settings) for _ in range(3)]
-        reads, looks_up, writes = self._clients
+        # One client for each thread: the flow's, the claims', the flushes', the windows'.
+        self._clients = [connect_clickhouse(settings) for _ in range(4)]
+        reads, looks_up, writes, beside = self._clients
         self._memory = adopt_memory(settings, reads, catalog, say=health.wait)
         self._assignments = Assignments()
         self._kafka: KafkaReader | None = None
@@ -110,7 +110,7 @@ class Worker:
         self._is_done = False
         self._decoder = Decoder(catalog, settings)
         self._ledger = Ledger(
-            catalog, ClickHouseTotals(reads), units_max=settings.ledger_units_max,
+            catalog, ClickHouseTotals(reads, beside), units_max=settings.ledger_units_max,
             rating=rating_of(book),
         )  # fmt: skip
         seed = identity_seed(settings.identity_key.get_secret_value())
@@ -221,6 +221,7 @@ class Worker:
     def close(self) -> None:
         """Drop everything; what is not durable is read again by whoever comes next."""
         self._claims.close()
+        self._ledger.close()
         self._flusher.close()
         if self._kafka is not None:
             self._kafka.close()

@@ -56,6 +56,7 @@ class Delivering:
                 "queue.buffering.max.messages": 400_000,
                 "queue.buffering.max.kbytes": 400_000,
                 "delivery.report.only.error": True,
+                "log_level": 2,  # what fails is raised; a broker that stops after us is not news
                 "on_delivery": self._remember_failure,
             }
         )

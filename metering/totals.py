@@ -33,6 +33,13 @@ class WindowKey(NamedTuple):
     window_start: int
 
 
+class PlacedKey(NamedTuple):
+    """A window of one source partition."""
+
+    partition: int
+    key: WindowKey
+
+
 @dataclass(frozen=True, slots=True)
 class StoredPartition:
     """What the store holds of one source partition; -1 where it holds nothing."""
@@ -116,8 +123,6 @@ class TotalsStore(Protocol):
         """The stored ones among `keys`; asked once per batch, for all that are missing."""
         ...
 
-    def windows(
-        self, stream: str, partition: int, keys: list[WindowKey]
-    ) -> dict[WindowKey, StoredWindow]:
-        """The stored ones among `keys`."""
+    def windows(self, stream: str, keys: list[PlacedKey]) -> dict[PlacedKey, StoredWindow]:
+        """The stored ones among `keys`; called by a thread of its own."""
         ...

@@ -7,7 +7,14 @@ from clickhouse_connect.driver.client import Client
 
 from metering.decimals import units_of
 from metering.period import hour_of
-from metering.totals import StoredPartition, StoredUnit, StoredWindow, UnitKey, WindowKey
+from metering.totals import (
+    PlacedKey,
+    StoredPartition,
+    StoredUnit,
+    StoredWindow,
+    UnitKey,
+    WindowKey,
+)
 from sinks.clickhouse import clickhouse_errors
 
 _PARTITION = """
@@ -44,23 +51,23 @@ WHERE window_start >= hour AND window_start < next
 GROUP BY customer_id, meter, `group`, first, next
 """
 _WINDOWS = """
-SELECT customer_id, meter, `group`, toInt64(toUnixTimestamp(window_start)) AS start,
+SELECT partition, customer_id, meter, `group`, toInt64(toUnixTimestamp(window_start)) AS start,
        quantity, events, late_events, toUnixTimestamp64Micro(first_occurred_at) AS first_us,
        toUnixTimestamp64Micro(last_occurred_at) AS last_us, last_identity,
        toInt64(absorbed_offset) AS absorbed, included, overage, charge
 FROM usage_totals FINAL
-WHERE stream = %(stream)s AND partition = %(partition)s
-  AND customer_id IN %(customers)s
-  AND (customer_id, meter, `group`, toUnixTimestamp(window_start)) IN %(keys)s
+WHERE stream = %(stream)s AND customer_id IN %(customers)s
+  AND (partition, customer_id, meter, `group`, toUnixTimestamp(window_start)) IN %(keys)s
 """
 
 
 class ClickHouseTotals:
     """A `TotalsStore`; FINAL is always asked for, so merges do not matter."""
 
-    def __init__(self, client: Client) -> None:
-        """Read through `client`, whose database is the deployment's."""
+    def __init__(self, client: Client, beside: Client) -> None:
+        """Read through clients whose database is the deployment's; windows through `beside`."""
         self._client = client
+        self._beside = beside
 
     def partition(self, stream: str, partition: int) -> StoredPartition:
         """What is stored of one partition."""
@@ -73,8 +80,9 @@ class ClickHouseTotals:
 
     def units(self, stream: str, partition: int, keys: list[UnitKey]) -> dict[UnitKey, StoredUnit]:
         """The stored ones among `keys`, in one query."""
-        table = self._query(
-            _UNITS, stream=stream, partition=partition, keys=[tuple(key) for key in keys],
+        table = _query(
+            self._client, _UNITS, stream=stream, partition=partition,
+            keys=[tuple(key) for key in keys],
             customers=sorted({key.customer_id for key in keys}),
             start=min(hour_of(key.start) for key in keys), end=max(key.end for key in keys),
         )  # fmt: skip
@@ -91,22 +99,24 @@ class ClickHouseTotals:
             for at in range(table.num_rows)
         }  # fmt: skip
 
-    def windows(
-        self, stream: str, partition: int, keys: list[WindowKey]
-    ) -> dict[WindowKey, StoredWindow]:
+    def windows(self, stream: str, keys: list[PlacedKey]) -> dict[PlacedKey, StoredWindow]:
         """The stored ones among `keys`, in one query."""
-        table = self._query(
-            _WINDOWS, stream=stream, partition=partition,
-            customers=sorted({key.customer_id for key in keys}), keys=[tuple(key) for key in keys],
+        table = _query(
+            self._beside, _WINDOWS, stream=stream,
+            customers=sorted({key.customer_id for _, key in keys}),
+            keys=[(partition, *key) for partition, key in keys],
         )  # fmt: skip
         columns = table.to_pydict()
         units, included, overage, charge = (
             units_of(_one(table, name)) for name in ("quantity", "included", "overage", "charge")
         )
         return {
-            WindowKey(
-                columns["customer_id"][at], columns["meter"][at], columns["group"][at],
-                columns["start"][at],
+            PlacedKey(
+                columns["partition"][at],
+                WindowKey(
+                    columns["customer_id"][at], columns["meter"][at], columns["group"][at],
+                    columns["start"][at],
+                ),
             ): StoredWindow(
                 units[at], columns["events"][at], columns["late_events"][at],
                 columns["first_us"][at], columns["last_us"][at], columns["last_identity"][at],
@@ -115,9 +125,10 @@ class ClickHouseTotals:
             for at in range(table.num_rows)
         }  # fmt: skip
 
-    def _query(self, sql: str, **parameters: Any) -> pa.Table:
-        with clickhouse_errors("reading totals"):
-            return self._client.query_arrow(sql, parameters=parameters, use_strings=True)
+
+def _query(client: Client, sql: str, **parameters: Any) -> pa.Table:
+    with clickhouse_errors("reading totals"):
+        return client.query_arrow(sql, parameters=parameters, use_strings=True)
 
 
 def _one(table: pa.Table, name: str) -> pa.Array:

@@ -194,7 +194,7 @@ def test_a_total_that_should_not_be_leaves_no_trace_after_its_repair(
         )
         ((stream, start, absorbed, newest),) = found
         key = UnitKey("acme", meter, "{}", start, start + 40 * 86_400)
-        unit = ClickHouseTotals(client).units(stream, 0, [key])[key]
+        unit = ClickHouseTotals(client, client).units(stream, 0, [key])[key]
         assert (unit.absorbed_offset, unit.newest_window) == (absorbed, newest)
         assert getattr(unit, value) == {"seats": 390, "storage": -300}[meter] * 10**12
     client.close()

@@ -21,6 +21,8 @@ BUGS = [
     ("old_claims_kept", "generations"),
     ("history_asked_too_early", "generations"),
     ("windows_forgotten_in_use", "windows"),
+    ("begun_taken_for_stored", "windows"),
+    ("back_to_stored", "windows"),
     ("absorbed_read_once", "zombies"),
     ("windows_ahead_of_unit", "zombies"),
 ]

@@ -22,12 +22,12 @@ from metering.batch import EventBatch, RawBatch, Source
 from metering.decode import Decoder
 from metering.settings import load_settings
 from metering.totals import (
+    PlacedKey,
     StoredPartition,
     StoredUnit,
     StoredWindow,
     TotalColumns,
     UnitKey,
-    WindowKey,
 )
 from rating_engine.billing_period import BillingCalendar, BillingPeriod
 from rating_engine.price_book.book import PriceBook
@@ -114,11 +114,9 @@ class Store:
                 )  # fmt: skip
         return found
 
-    def windows(
-        self, _stream: str, _partition: int, keys: list[WindowKey]
-    ) -> dict[WindowKey, StoredWindow]:
+    def windows(self, _stream: str, keys: list[PlacedKey]) -> dict[PlacedKey, StoredWindow]:
         """Rows by key."""
-        return {key: self.rows[key][0] for key in keys if key in self.rows}
+        return {place: self.rows[place.key][0] for place in keys if place.key in self.rows}
 
 
 def _number(words: Any) -> int:

@@ -11,7 +11,7 @@ from dataflows.ledger_partition import PartitionLedger
 from metering.batch import EventBatch, Source
 from metering.claims import Claim, ClaimAnswers, Claims
 from metering.flush import Flush
-from metering.totals import StoredWindow, TotalColumns, WindowKey
+from metering.totals import PlacedKey, StoredWindow, TotalColumns, WindowKey
 from simulator.clickhouse_model import SimSink
 from simulator.clickhouse_reads import SimReads
 from simulator.redis_model import Owner, SimDedupStore
@@ -131,23 +131,21 @@ class _Recorded:
 
     def __init__(self, store: SimReads) -> None:
         self._store = store
-        self.said: dict[tuple[int, WindowKey], StoredWindow] = {}
+        self.said: dict[PlacedKey, StoredWindow] = {}
         self.partition, self.units = store.partition, store.units
 
-    def windows(
-        self, stream: str, partition: int, keys: list[WindowKey]
-    ) -> dict[WindowKey, StoredWindow]:
-        found = self._store.windows(stream, partition, keys)
-        self.said.update({(partition, key): window for key, window in found.items()})
+    def windows(self, stream: str, keys: list[PlacedKey]) -> dict[PlacedKey, StoredWindow]:
+        found = self._store.windows(stream, keys)
+        self.said.update(found)
         return found
 
 
 class AddsToTotals(Ledger):
     """Writes what was added since the last cut, for a table that sums."""
 
-    def __init__(self, catalog: Any, store: Any, *, units_max: int) -> None:
+    def __init__(self, catalog: Any, store: Any, *, units_max: int, executor: Any) -> None:
         self._recorded = _Recorded(store)
-        super().__init__(catalog, self._recorded, units_max=units_max)
+        super().__init__(catalog, self._recorded, units_max=units_max, executor=executor)
         self._sent: dict[tuple[Source, WindowKey], tuple[int, int, int]] = {}
 
     def cut(self) -> tuple[int, dict[Source, TotalColumns]]:
@@ -166,7 +164,7 @@ class AddsToTotals(Ledger):
         key = WindowKey(customer, meter, group, int(columns.window_starts[at]))
         units = int.from_bytes(columns.quantities[at].tobytes(), "little", signed=True)
         now = (units, int(columns.events[at]), int(columns.late_events[at]))
-        said = self._recorded.said.get((source.partition, key))
+        said = self._recorded.said.get(PlacedKey(source.partition, key))
         stored = (said.units, said.events, said.late_events) if said is not None else (0, 0, 0)
         before = self._sent.get((source, key), stored)
         self._sent[(source, key)] = now
@@ -217,6 +215,24 @@ class _Unchecked(PartitionLedger):
         del number, stored
 
 
+class TakesBegunForStored(Ledger):
+    """Keeps what was begun of a new unit's window, and never adds what is stored of it."""
+
+    is_new = False
+
+    def load(self, batch: EventBatch) -> LedgerPlan:
+        plan = super().load(batch)
+        if plan.lacks is not None:
+            plan.lacks = plan.lacks._replace(new=[self.is_new] * len(plan.lacks.new))
+        return plan
+
+
+class GoesBackToStored(TakesBegunForStored):
+    """Puts what was read of a window in the place of what went on in it since."""
+
+    is_new = True
+
+
 #: By the rule that is broken; the first seven are the ones that `DESIGN.md` names.
 PLANTED: dict[str, Parts] = {
     "mark_without_owner": Parts(store=MarksWithoutOwner),
@@ -232,4 +248,6 @@ PLANTED: dict[str, Parts] = {
     "windows_forgotten_in_use": Parts(ledger=ForgetsWindowsInUse),
     "absorbed_read_once": Parts(ledger=TrustsFirstRead),
     "windows_ahead_of_unit": Parts(ledger=TrustsWindowsAhead),
+    "begun_taken_for_stored": Parts(ledger=TakesBegunForStored),
+    "back_to_stored": Parts(ledger=GoesBackToStored),
 }

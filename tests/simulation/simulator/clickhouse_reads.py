@@ -9,11 +9,11 @@ from metering.batch import Source
 from metering.errors import DependencyDown
 from metering.history import Owner
 from metering.totals import (
+    PlacedKey,
     StoredPartition,
     StoredUnit,
     StoredWindow,
     UnitKey,
-    WindowKey,
 )
 from simulator.clickhouse_model import ClickHouseServer, RawRow, Tables, TotalsRow
 from simulator.traffic import STREAM
@@ -40,12 +40,10 @@ class SimReads:
         assert stream == STREAM
         return self._ask(partial(_units, partition, keys), is_hot=True)
 
-    def windows(
-        self, stream: str, partition: int, keys: list[WindowKey]
-    ) -> dict[WindowKey, StoredWindow]:
+    def windows(self, stream: str, keys: list[PlacedKey]) -> dict[PlacedKey, StoredWindow]:
         """`TotalsStore.windows`."""
         assert stream == STREAM
-        return self._ask(lambda tables: _windows(tables, partition, keys), is_hot=True)
+        return self._ask(partial(_windows, keys=keys), is_hot=True)
 
     def owners(self, wanted: list[tuple[str, str, bytes]]) -> dict[bytes, Owner]:
         """`History.owners`."""
@@ -150,14 +148,12 @@ def _unit(rows: list[TotalsRow]) -> StoredUnit:
     )  # fmt: skip
 
 
-def _windows(
-    tables: Tables, partition: int, keys: Iterable[WindowKey]
-) -> dict[WindowKey, StoredWindow]:
-    found: dict[WindowKey, StoredWindow] = {}
-    for key in keys:
-        row = tables.totals.get((*key, partition))
+def _windows(tables: Tables, *, keys: Iterable[PlacedKey]) -> dict[PlacedKey, StoredWindow]:
+    found: dict[PlacedKey, StoredWindow] = {}
+    for place in keys:
+        row = tables.totals.get((*place.key, place.partition))
         if row is not None:
-            found[key] = StoredWindow(
+            found[place] = StoredWindow(
                 row.units, row.events, row.late, row.first_us, row.last_us, row.last_identity,
                 row.absorbed,
             )  # fmt: skip

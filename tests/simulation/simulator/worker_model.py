@@ -82,8 +82,10 @@ class Process:
             store=servers.parts.store,
         ).adopt()  # fmt: skip
         self.assignments = Assignments()
-        self.claimer, self.writer = SimExecutor(turns), SimExecutor(turns)
-        self.ledger = servers.parts.ledger(CATALOG, self.reads, units_max=rng.choice([1, 3, 1000]))
+        self.claimer, self.writer, self.reader = (SimExecutor(turns) for _ in range(3))
+        self.ledger = servers.parts.ledger(
+            CATALOG, self.reads, units_max=rng.choice([1, 3, 1000]), executor=self.reader
+        )
         self.claims = ClaimQueue(
             servers.parts.deduplicator(CATALOG, self.memory, self.reads, SEED), self._is_current,
             in_flight_max=rng.choice([1, 4]), executor=self.claimer,
@@ -107,7 +109,7 @@ class Process:
         """What its background threads are at."""
         if not self.is_up:
             return []
-        heads = [self.claimer.head(), self.writer.head()]
+        heads = [self.claimer.head(), self.writer.head(), self.reader.head()]
         return [head for head in heads if head is not None]
 
     def is_writing(self) -> bool:
@@ -181,6 +183,7 @@ class Process:
         """After an error or at the end: wait for the calls under way, leave the group."""
         try:
             self.claims.close()
+            self.ledger.close()
             self.flusher.close()
         finally:
             self._servers.group.leave(self._member)
