@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from dataflows.ledger_columns import WINDOWS_KEPT, WINDOWS_MOST
 from dataflows.ledger_partition import Lacking, PartitionLedger
 from dataflows.ledger_table import SeriesTable
 from dataflows.parts import Parts
@@ -27,6 +28,8 @@ from dataflows.window_reads import WindowReads
 from metering.batch import EventBatch, Source
 from metering.catalog import Catalog
 from metering.totals import TotalColumns, TotalsStore
+
+_WINDOWS_OF_A_UNIT = 2
 
 
 @dataclass(slots=True)
@@ -60,17 +63,19 @@ class Ledger:
 
     def __init__(
         self, catalog: Catalog, store: TotalsStore, *, units_max: int, rating: Rating | None = None,
-        executor: Executor | None = None,
+        windows_max: int | None = None, executor: Executor | None = None,
     ) -> None:  # fmt: skip
         """`units_max` bounds how many units are held; more are forgotten and read again.
 
-        Without `rating` nothing is charged. `executor` reads windows, one query at a time; a
+        With more than `windows_max` windows (default: twice as many) units keep but their newest
+        few. Without `rating` nothing is charged. `executor` reads windows, one query at a time; a
         thread by default.
         """
         self._window_reads = WindowReads(store, executor)
         self._rating = rating
         self._store = store
         self._units_max = units_max
+        self._windows_max = _WINDOWS_OF_A_UNIT * units_max if windows_max is None else windows_max
         self._series = SeriesTable({key: str(m.aggregation) for key, m in catalog.meters.items()})
         self._partitions: dict[tuple[str, int], PartitionLedger] = {}
         self._in_flight: deque[LedgerPlan] = deque()
@@ -116,7 +121,7 @@ class Ledger:
             batch, chosen, at=(plan.units, plan.windows), late=late, counted=counted,
             flush=self._flush,
         )  # fmt: skip
-        part.is_crowded |= folded.is_crowded
+        part.fullest = max(part.fullest, folded.fullest)
         return Applied(folded.before, part.rate(plan.units[chosen], folded))
 
     def skip(self, plan: LedgerPlan) -> None:
@@ -139,9 +144,10 @@ class Ledger:
     def settle(self, number: int) -> None:
         """Cut `number` and all before it are durable; forget old windows, units if too many."""
         self._durable = number
+        most = WINDOWS_KEPT if self.window_count > self._windows_max else WINDOWS_MOST
         for part in self._partitions.values():
-            if part.is_crowded:
-                part.forget_windows(number, part.pinned(self._on_their_way(part)))
+            if part.fullest > most + 1:
+                part.forget_windows(number, part.pinned(self._on_their_way(part)), most=most)
         if self.unit_count > self._units_max:
             self._forget_units()
 
@@ -157,6 +163,11 @@ class Ledger:
     def changed(self) -> int:
         """Windows that the next cut will hold."""
         return sum(part.table.changed for part in self._partitions.values())
+
+    @property
+    def window_count(self) -> int:
+        """Windows held."""
+        return sum(part.table.windows for part in self._partitions.values())
 
     @property
     def unit_count(self) -> int:

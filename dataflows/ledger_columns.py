@@ -19,8 +19,9 @@ Slots = NDArray[np.int32]
 
 NEVER = -(2**63)
 LATEST = 2**63 - 1
-#: Windows that a unit keeps beside its newest one before it forgets those that are stored.
-WINDOWS_KEPT = 3
+#: Windows that a unit keeps beside its newest one when memory is short, and at any time at most,
+#: before it forgets those that are stored.
+WINDOWS_KEPT, WINDOWS_MOST = 3, 48
 #: Included, overage and charge of a window, three words each like a quantity.
 RATED_WORDS = 9
 
@@ -131,11 +132,13 @@ def add_cell(
 ) -> int:
     """Begin an empty window of a unit; the newest one stands first. Returns its number.
 
-    Freed cells are taken first: `counts[2]` is the first of them, each names the next.
+    Freed cells are taken first: `counts[2]` is the first of them, each names the next, and
+    `counts[4]` says how many they are.
     """
     at = counts[2]
     if at >= 0:
         counts[2] = cells[at].next
+        counts[4] -= 1
     else:
         at = counts[1]
         counts[1] += 1
@@ -200,14 +203,14 @@ def fold(
     windows: Integers, occurred_us: Integers, quantities: Integers, identities: Words,
     late: NDArray[np.bool_], counted: NDArray[np.bool_], flush: int, before: Words, after: Words,
     places: NDArray[np.int32], dirty: NDArray[np.int32],
-) -> bool:  # fmt: skip
+) -> int:  # fmt: skip
     """Fold in the rows `chosen`, in order; all from `late` on but `flush` and `dirty` are theirs.
 
     `before` (n x 4) and `after` (n x 3) take each unit's value around the event, `places` the cell
     (-1 where nothing is billed), `dirty` the cells that changed, from `counts[3]` on. Returns
-    whether some unit holds more windows than are kept.
+    how many windows the fullest of the units holds to which one was added, 0 if none was.
     """
-    is_crowded = False
+    fullest = 0
     for at in range(len(chosen)):
         row = chosen[at]
         if found[row] < 0:
@@ -221,7 +224,7 @@ def fold(
         place = _cell(units, cells, found[row], windows[row])
         if place < 0:
             place = add_cell(units, cells, counts, found[row], windows[row], flush)
-            is_crowded = is_crowded or unit.cells > WINDOWS_KEPT + 1
+            fullest = max(fullest, int(unit.cells))
         cell = cells[place]
         if not cell.dirty:
             cell.dirty = True
@@ -258,7 +261,7 @@ def fold(
         cell.first_us = min(cell.first_us, moment)
         cell.events += 1
         cell.late += late[at]
-    return is_crowded
+    return fullest
 
 
 @inlined
@@ -304,19 +307,21 @@ def _in_order(word: np.uint64) -> np.uint64:
 @compiled
 def forget_cells(
     units: Units, cells: Cells, charges: Words, counts: Integers, durable: int,
-    pinned: NDArray[np.bool_],
-) -> tuple[int, bool]:  # fmt: skip
-    """Let crowded units forget their oldest windows, if stored; those in `pinned` are needed.
+    pinned: NDArray[np.bool_], most: int,
+) -> tuple[int, int]:  # fmt: skip
+    """Let units forget their oldest windows, if stored; those in `pinned` are needed.
 
-    What the windows were charged is in `charges` (`RATED_WORDS` for each cell, or none at all).
+    A unit that has more than `most` beside its newest one keeps `WINDOWS_KEPT` of them. What the
+    windows were charged is in `charges` (`RATED_WORDS` for each cell, or none at all).
 
-    Returns the newest window that was forgotten, -1 if none was, and whether a unit is crowded
-    still.
+    Returns the newest window that was forgotten, -1 if none was, and how many the fullest unit
+    holds now.
     """
-    newest, is_crowded = -1, False
+    newest, fullest = -1, 0
     for number in range(counts[0]):
         unit = units[number]
-        if unit.cells <= WINDOWS_KEPT + 1:
+        if unit.cells <= most + 1:
+            fullest = max(fullest, int(unit.cells))
             continue
         before = unit.cell
         at = np.int64(cells[before].next)
@@ -338,11 +343,12 @@ def forget_cells(
                     charges[RATED_WORDS * at + word] = _ZERO
                 cell.next = counts[2]
                 counts[2] = at
+                counts[4] += 1
             else:
                 before = at
             at = following
-        is_crowded = is_crowded or unit.cells > WINDOWS_KEPT + 1
-    return newest, is_crowded
+        fullest = max(fullest, int(unit.cells))
+    return newest, fullest
 
 
 @compiled

@@ -59,7 +59,8 @@ class PartitionLedger:
             None if rating is None else Chains(rating.pricing, source, hows=series.aggregations)
         )
         self._parts = CustomerParts(None if rating is None else rating.pricing)
-        self.is_crowded = False
+        #: Windows of the unit that has most, at most.
+        self.fullest = 0
         #: Start of the newest window that some unit may lack though it is stored.
         self.lacking_until = -1
         self.absorbed_offset = stored.absorbed_offset
@@ -117,7 +118,7 @@ class PartitionLedger:
             if stored is not None:
                 self._require_prefix(number, stored)
             self.table.restore_window(number, window, stored=stored, flush=flush)
-        self.is_crowded = True  # perhaps; it is found out when windows may be forgotten
+            self.fullest = max(self.fullest, int(self.table.units["cells"][number]))
 
     def _placed(self, number: int, window: int) -> PlacedKey:
         return PlacedKey(self.source.partition, WindowKey(*self.table.key(number)[:3], window))
@@ -129,9 +130,9 @@ class PartitionLedger:
             needed[found] = True
         return needed[:-1]
 
-    def forget_windows(self, durable: int, pinned: NDArray[np.bool_]) -> None:
-        """Let crowded units forget; those that are `pinned` are needed by a batch."""
-        newest, self.is_crowded = self.table.forget_cells(durable, pinned)
+    def forget_windows(self, durable: int, pinned: NDArray[np.bool_], *, most: int) -> None:
+        """Let units with more than `most` forget; those that are `pinned` are needed by a batch."""
+        newest, self.fullest = self.table.forget_cells(durable, pinned, most=most)
         self.lacking_until = max(self.lacking_until, newest)
 
     def keep(self, kept: NDArray[np.bool_]) -> NDArray[np.int32]:

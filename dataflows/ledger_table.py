@@ -28,7 +28,7 @@ from metering.totals import StoredUnit, StoredWindow, TotalColumns, UnitKey
 _CAPACITY_FIRST = 1024
 _BYTES_FIRST = 16_384
 _WORD = (1 << 64) - 1
-_UNITS, _CELLS, _FREE, _DIRTY = range(4)
+_UNITS, _CELLS, _FREE, _DIRTY, _FREED = range(5)
 
 T = TypeVar("T", bound=np.generic)
 
@@ -49,7 +49,7 @@ class Folded(NamedTuple):
     before: Words
     after: Words
     cells: NDArray[np.int32]
-    is_crowded: bool
+    fullest: int
 
 
 class SeriesTable:
@@ -88,7 +88,7 @@ class UnitTable:
         self.units = np.zeros(_CAPACITY_FIRST, UNIT)
         self.cells = np.zeros(_CAPACITY_FIRST, CELL)
         self._slots = _empty_slots(_CAPACITY_FIRST)
-        self._counts = np.array([0, 0, -1, 0], np.int64)
+        self._counts = np.array([0, 0, -1, 0, 0], np.int64)
         self._dirty = np.empty(_CAPACITY_FIRST, np.int32)
         self._texts = np.empty(_BYTES_FIRST, np.uint8)
         self._places = np.zeros(_CAPACITY_FIRST + 1, np.int64)
@@ -98,6 +98,11 @@ class UnitTable:
     def __len__(self) -> int:
         """Number of units."""
         return int(self._counts[_UNITS])
+
+    @property
+    def windows(self) -> int:
+        """Number of windows that are held."""
+        return int(self._counts[_CELLS] - self._counts[_FREED])
 
     @property
     def changed(self) -> int:
@@ -173,11 +178,11 @@ class UnitTable:
         before = np.empty((len(chosen), 4), np.uint64)
         after = np.empty((len(chosen), 3), np.uint64)
         cells = np.empty(len(chosen), np.int32)
-        is_crowded = columns.fold(
+        fullest = columns.fold(
             self.units, self.cells, self._counts, chosen, *at, batch.occurred_us, batch.quantities,
             batch.identities, late, counted, flush, before, after, cells, self._dirty,
         )  # fmt: skip
-        return Folded(before, after, cells, is_crowded)
+        return Folded(before, after, cells, fullest)
 
     def restore_unit(self, number: int, stored: StoredUnit) -> None:
         """Take over what the store holds of a unit; windows are restored one by one."""
@@ -254,10 +259,12 @@ class UnitTable:
             cards=cards.astype(np.uint64)[units["price"]], rated=rated,
         )  # fmt: skip
 
-    def forget_cells(self, durable: int, pinned: NDArray[np.bool_]) -> tuple[int, bool]:
-        """Let crowded units forget old windows (see `ledger_columns.forget_cells`)."""
+    def forget_cells(
+        self, durable: int, pinned: NDArray[np.bool_], *, most: int
+    ) -> tuple[int, int]:
+        """Let units forget old windows (see `ledger_columns.forget_cells`)."""
         return columns.forget_cells(
-            self.units, self.cells, self.charges, self._counts, durable, pinned
+            self.units, self.cells, self.charges, self._counts, durable, pinned, most
         )
 
     def settled(self, durable: int, pinned: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -283,7 +290,7 @@ class UnitTable:
             self.charges = _grown(charges.reshape(-1), _CAPACITY_FIRST * RATED_WORDS)
         self.units, self.cells = _grown(units, _CAPACITY_FIRST), _grown(cells, _CAPACITY_FIRST)
         self._dirty = _grown(dirty, _CAPACITY_FIRST)
-        self._counts[:] = [len(units), len(cells), -1, len(dirty)]
+        self._counts[:] = [len(units), len(cells), -1, len(dirty), 0]
         self._slots = _empty_slots(len(self.units))
         columns.place_units(self.units, self._slots, len(units))
         return numbers

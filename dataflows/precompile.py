@@ -87,7 +87,7 @@ def _account(ledger: Ledger, batch: EventBatch) -> None:
     ledger.close()
     number, totals = ledger.cut()
     assert len(totals[batch.source]) == 1, "both are in one window"
-    plan.part.forget_windows(number, plan.part.pinned([]))
+    plan.part.forget_windows(number, plan.part.pinned([]), most=1)
     plan.part.table.lacking(plan.units, plan.windows, until=0, created=0)
     plan.part.table.restore_window(0, 0, stored=None, flush=number)
     plan.part.keep(~plan.part.table.settled(number, plan.part.pinned([])))

@@ -270,7 +270,7 @@ def _with_a_crash(demo: Demo, workload: Workload, workers: Workers) -> Iterator[
             is_due = False
             workers.check_alive()
             accounted = demo.clickhouse.accounted()
-            killed = workers.kill_first()
+            killed = workers.kill(0)
             _say(
                 f"killed worker {killed} with SIGKILL after {accounted:,} events were accounted"
                 f" for; worker {workers.start()} takes over"

@@ -4,7 +4,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -16,12 +16,15 @@ _STOP_S = 60.0
 _ASSIGNED_S = 60.0
 _POLL_S = 0.5
 _STOPPED_POLL_S = 0.1
+#: Of a worker: the step of a write before which it ends itself, and in which flush (`2:5`).
+KILLS_ITSELF = "METERLINE_KILL_BEFORE_STEP"
 
 
 @dataclass(frozen=True)
 class _Worker:
     process: subprocess.Popen[bytes]
     log: Path
+    is_armed: bool  # will kill itself
 
 
 class Workers:
@@ -50,20 +53,47 @@ class Workers:
             worker.process.wait()
         self._running.clear()
 
-    def start(self) -> int:
-        """Start one more; returns its process id."""
+    def start(self, **variables: str) -> int:
+        """Start one more, with further environment variables; returns its process id."""
         self._started += 1
         log = self._meterline.folder / f"worker-{self._started}.log"
         arguments = ("run", "--catalog", str(self._catalog))
-        self._running.append(_Worker(self._meterline.start(*arguments, log=log), log))
-        return self._running[-1].process.pid
+        environment = {**self._meterline.environment, **variables}
+        process = replace(self._meterline, environment=environment).start(*arguments, log=log)
+        self._running.append(_Worker(process, log, is_armed=KILLS_ITSELF in variables))
+        return process.pid
 
-    def kill_first(self) -> int:
-        """SIGKILL the one that runs longest; returns its process id."""
-        worker = self._running.pop(0)
+    def kill(self, index: int) -> int:
+        """SIGKILL one, 0 the one that runs longest; returns its process id."""
+        worker = self._running.pop(index)
         worker.process.kill()
         worker.process.wait()
         return worker.process.pid
+
+    def drop_killed(self) -> int:
+        """Forget those that SIGKILL has ended; how many they were.
+
+        Raises `CommandFailed` with the end of its log when one has ended in another way.
+        """
+        ended = [worker for worker in self._running if worker.process.poll() is not None]
+        faults = [
+            _ended(worker, worker.process.returncode)
+            for worker in ended
+            if worker.process.returncode != -signal.SIGKILL
+        ]
+        if faults:
+            raise CommandFailed("\n".join(faults))
+        self._running = [worker for worker in self._running if worker not in ended]
+        return len(ended)
+
+    def replace_armed(self) -> int:
+        """Kill those that would kill themselves, and start as many; how many they were."""
+        armed = [index for index, worker in enumerate(self._running) if worker.is_armed]
+        for index in reversed(armed):
+            self.kill(index)
+        for _ in armed:
+            self.start()
+        return len(armed)
 
     def stop_first(self, meanwhile: Callable[[], object] = lambda: None) -> int:
         """SIGTERM to the one that runs longest; returns its process id when it has ended.

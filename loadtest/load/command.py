@@ -78,6 +78,12 @@ Rated = Annotated[
 Soak = Annotated[
     bool, typer.Option("--soak", help="What grows over the second half of the run is wrong, too.")
 ]
+KillEvery = Annotated[
+    float | None,
+    typer.Option(
+        help="Kill one of the workers that often, in seconds, and start another instead.", min=0.1
+    ),
+]
 Out = Annotated[Path | None, typer.Option(help="Folder of the report and the logs.")]
 Keep = Annotated[bool, typer.Option(help="Leave a local stack running.")]
 
@@ -93,6 +99,7 @@ def run(
     partitions: Partitions = _PARTITIONS,
     rated: Rated = False,
     soak: Soak = False,
+    kill_every: KillEvery = None,
     namespace: Namespace = None,
     kafka: Kafka = None,
     redis: Redis = None,
@@ -120,6 +127,9 @@ def run(
     if soak and (duration < SOAK_S_MIN or not started):
         msg = f"a soak watches workers that are started here, for at least {SOAK_S_MIN} s"
         raise typer.BadParameter(msg, param_hint="--soak")
+    if kill_every is not None and (soak or not started):
+        msg = "workers are killed where they are started here, and not in a soak"
+        raise typer.BadParameter(msg, param_hint="--kill-every")
     name = f"load_{seed}_{int(time.time())}" if is_new else namespace or ""
     folder = (out or Path(".meterline/load") / (name or "default")).resolve()
     folder.mkdir(parents=True, exist_ok=True)
@@ -133,6 +143,7 @@ def run(
                 workers=started, partitions=partitions, namespace=name, addresses=found,
                 pids=pids, folder=folder,
                 prefix=f"lt{int(time.time()):010d}", is_rated=rated, is_soak=soak,
+                kill_every_s=kill_every,
                 command=shlex.join(["python", "-m", "loadtest", *sys.argv[1:]]),
             ),
             console,

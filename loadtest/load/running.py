@@ -11,8 +11,10 @@ from rich.console import Console
 from loadtest.catalog import copy_meters
 from loadtest.clickhouse import ClickHouse, database_of
 from loadtest.deployment import reckoning_s, unverified
+from loadtest.figures import Figure
 from loadtest.load.event_rows import customer_name
 from loadtest.load.growth import judge_growth
+from loadtest.load.killing import Killing, killed
 from loadtest.load.live_view import live_view
 from loadtest.load.making import Load
 from loadtest.load.profiles import Profile
@@ -47,7 +49,7 @@ class Run:
     """What to run: `workers` are started by us, 0 where others run them already.
 
     `prefix` begins the names of its customers, so that no other run has the same ones. In a soak
-    what grows is wrong as well.
+    what grows is wrong as well. With `kill_every_s` a worker is killed so often, and replaced.
     """
 
     profile: Profile
@@ -63,6 +65,7 @@ class Run:
     prefix: str
     is_rated: bool = False
     is_soak: bool = False
+    kill_every_s: float | None = None
 
     @property
     def topic(self) -> str:
@@ -100,14 +103,14 @@ def run_load(run: Run, out: Console) -> bool:
     of Kafka and ClickHouse raise when a server does not answer.
     """
     started_at = datetime.now(UTC)
-    with _workers(run, prices_change_at=_hour_of(started_at)) as (pids, check):
+    with _workers(run, prices_change_at=_hour_of(started_at)) as watchable:
         partitions = partitions_of(run.bootstrap_servers, run.topic)
         load = Load(
             run.profile, run.schedule, run.seed, partitions, prefix=run.prefix, began_s=0
         )  # fmt: skip
         tables = _tables(run)
         before = tables.bytes_on_disk()
-        watched = _watch(run, load, tables=tables, pids=pids, check=check, out=out)
+        watched = _watch(run, load, tables=tables, watchable=watchable, out=out)
     assert watched.done is not None
     expected = watched.done.outcome
     events = expected.accounted
@@ -128,7 +131,8 @@ def run_load(run: Run, out: Console) -> bool:
     report = Report(
         started_at=started_at, command=run.command, seed=run.seed,
         title=f"Load test: {run.profile.name}, {run.schedule.rate:,} events/s",
-        machine=describe_machine(run.addresses, run.folder), figures=figures_of(watched, disk),
+        machine=describe_machine(run.addresses, run.folder),
+        figures=[*figures_of(watched, disk), *watchable.figures()],
         samples=watched.samples, disk=disk, differences=differences,
         growth=judge_growth(watched.samples, run.schedule) if run.is_soak else (),
     )  # fmt: skip
@@ -137,18 +141,31 @@ def run_load(run: Run, out: Console) -> bool:
     return report.is_right
 
 
-@contextmanager
-def _workers(
-    run: Run, *, prices_change_at: datetime
-) -> Iterator[tuple[dict[str, int], Callable[[], None]]]:
-    """The process ids to watch, and what raises when one of our workers has ended.
+@dataclass(frozen=True)
+class _Watchable:
+    """The process ids to watch, and what raises when one of our workers has ended by itself.
 
-    Workers of ours are stopped in order at the end, so that everything is written.
+    Of workers that are killed nothing is watched: they live for seconds.
     """
+
+    pids: Mapping[str, int]
+    check: Callable[[], None] = lambda: None
+    killing: Killing | None = None
+
+    def figures(self) -> list[Figure]:
+        """What belongs into the report."""
+        if self.killing is None:
+            return []
+        return [Figure("workers killed", self.killing.kills, "workers", "SIGKILL, and replaced")]
+
+
+@contextmanager
+def _workers(run: Run, *, prices_change_at: datetime) -> Iterator[_Watchable]:
+    """What to watch; workers of ours are stopped in order at the end, so that all is written."""
     expect_clickhouse(run.addresses["CLICKHOUSE_URL"])
     if not run.workers:
         _expect_deployment(run)
-        yield dict(run.pids), lambda: None
+        yield _Watchable(run.pids)
         return
     catalog = run.folder / "catalog"
     copy_meters(catalog)
@@ -163,8 +180,14 @@ def _workers(
             run.bootstrap_servers, workers_group(run.namespace), workers=workers,
             members=run.workers, partitions=run.partitions,
         )  # fmt: skip
-        ours = {f"worker {number}": pid for number, pid in enumerate(workers.pids, start=1)}
-        yield {**ours, **run.pids}, workers.check_alive
+        if run.kill_every_s is None:
+            ours = {f"worker {number}": pid for number, pid in enumerate(workers.pids, start=1)}
+            yield _Watchable({**ours, **run.pids}, workers.check_alive)
+        else:
+            with killed(
+                workers, every_s=run.kill_every_s, lasts_s=run.schedule.seconds, seed=run.seed
+            ) as killing:
+                yield _Watchable(run.pids, killing.check, killing)
         workers.stop()
 
 
@@ -187,14 +210,13 @@ def _expect_deployment(run: Run) -> None:
 
 
 def _watch(
-    run: Run, load: Load, *, tables: LoadTables, pids: Mapping[str, int],
-    check: Callable[[], None], out: Console,
-) -> Watched:  # fmt: skip
+    run: Run, load: Load, *, tables: LoadTables, watchable: _Watchable, out: Console
+) -> Watched:
     process, pipe = start_sender(Job(load, run.bootstrap_servers, run.topic))
     title = f"{run.profile.name}, {run.schedule.rate:,} events/s for {run.schedule.seconds} s"
     try:
         with live_view(out, title, events=run.schedule.events) as show:
-            watch = Watch(tables, pids, _STUCK_S, on_sample=show, check=check)
+            watch = Watch(tables, watchable.pids, _STUCK_S, on_sample=show, check=watchable.check)
             return watch.run(process, pipe)
     finally:
         process.kill()

@@ -83,7 +83,7 @@ class Members:
 
     def kill_one(self) -> None:
         """The oldest is killed with SIGKILL."""
-        self.workers.kill_first()
+        self.workers.kill(0)
 
     def await_durable(self, events: int) -> Look:
         """Wait until so many events are durable. Raises `CommandFailed` when it goes on no more."""

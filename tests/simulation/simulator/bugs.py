@@ -7,6 +7,7 @@ import numpy as np
 
 from dataflows.dedup import Decided, Deduplicator
 from dataflows.ledger import Ledger, LedgerPlan
+from dataflows.ledger_columns import WINDOWS_KEPT
 from dataflows.ledger_partition import PartitionLedger
 from metering.batch import EventBatch, Source
 from metering.claims import Claim, ClaimAnswers, Claims
@@ -143,9 +144,9 @@ class _Recorded:
 class AddsToTotals(Ledger):
     """Writes what was added since the last cut, for a table that sums."""
 
-    def __init__(self, catalog: Any, store: Any, *, units_max: int, executor: Any) -> None:
+    def __init__(self, catalog: Any, store: Any, **options: Any) -> None:
         self._recorded = _Recorded(store)
-        super().__init__(catalog, self._recorded, units_max=units_max, executor=executor)
+        super().__init__(catalog, self._recorded, **options)
         self._sent: dict[tuple[Source, WindowKey], tuple[int, int, int]] = {}
 
     def cut(self) -> tuple[int, dict[Source, TotalColumns]]:
@@ -179,12 +180,12 @@ class ForgetsWindowsInUse(Ledger):
 
     def load(self, batch: EventBatch) -> LedgerPlan:
         plan = super().load(batch)
-        plan.part.forget_windows(self._durable, plan.part.pinned([]))
+        plan.part.forget_windows(self._durable, plan.part.pinned([]), most=WINDOWS_KEPT)
         return plan
 
     def apply(self, plan: LedgerPlan, chosen: Any, *, late: Any, counted: Any) -> Any:
         before = super().apply(plan, chosen, late=late, counted=counted)
-        plan.part.forget_windows(self._durable, plan.part.pinned([]))
+        plan.part.forget_windows(self._durable, plan.part.pinned([]), most=WINDOWS_KEPT)
         return before
 
 

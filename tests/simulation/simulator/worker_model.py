@@ -84,8 +84,9 @@ class Process:
         self.assignments = Assignments()
         self.claimer, self.writer, self.reader = (SimExecutor(turns) for _ in range(3))
         self.ledger = servers.parts.ledger(
-            CATALOG, self.reads, units_max=rng.choice([1, 3, 1000]), executor=self.reader
-        )
+            CATALOG, self.reads, units_max=rng.choice([1, 3, 1000]),
+            windows_max=rng.choice([0, 0, 9, 1000]), executor=self.reader,
+        )  # fmt: skip
         self.claims = ClaimQueue(
             servers.parts.deduplicator(CATALOG, self.memory, self.reads, SEED), self._is_current,
             in_flight_max=rng.choice([1, 4]), executor=self.claimer,
