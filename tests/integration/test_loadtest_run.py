@@ -49,6 +49,22 @@ def test_a_short_load_is_exact_and_its_report_says_so(stack: LocalStack, tmp_pat
     assert "**exact**" in (tmp_path / "report.md").read_text()
 
 
+def test_a_load_whose_workers_are_killed_is_exact(stack: LocalStack, tmp_path: Path) -> None:
+    session = {"session.timeout.ms": 6000, "heartbeat.interval.ms": 500}
+    found = _run(
+        tmp_path, "--rate", "400", "--duration", "15", "--customers", "50", "--workers", "2",
+        "--partitions", "4", "--rated", "--kill-every", "2.5",
+        **stack.env(), METERLINE_KAFKA_PROPERTIES=json.dumps(session),
+    )  # fmt: skip
+    assert found.returncode == 0, found.stdout + found.stderr
+    report = json.loads((tmp_path / "report.json").read_text())
+    figures = {figure["name"]: figure["value"] for figure in report["figures"]}
+    killed = figures["workers killed"]
+    assert (report["verdict"], figures["events"]) == ("exact", 6_000)
+    assert killed >= 3
+    assert len(list(tmp_path.glob("worker-*.log"))) == 2 + killed, "each one was replaced"
+
+
 def test_a_deployment_that_counts_otherwise_is_found(stack: LocalStack, tmp_path: Path) -> None:
     found = _run(
         tmp_path, "--profile", "late-heavy", "--rate", "200", "--duration", "3",
@@ -66,6 +82,7 @@ def test_a_deployment_that_counts_otherwise_is_found(stack: LocalStack, tmp_path
     ("arguments", "code", "reason"),
     [
         (("--rated",), 2, "deployment of our own"),
+        (("--kill-every", "2"), 2, "killed where they are started here"),
         (("--profile", "unheard-of"), 2, "expected one of steady"),
         (("--workers", "9", "--partitions", "8"), 2, "at most one worker a partition"),
         (("--rate", "0"), 2, "--rate"),
