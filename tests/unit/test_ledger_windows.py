@@ -144,10 +144,9 @@ def test_what_is_held_is_counted(tmp_path: Path, seed: int) -> None:
 
 def test_a_batch_on_its_way_keeps_its_hours(tmp_path: Path) -> None:
     live = Live(tmp_path, windows_max=0)
-    live.take(*(("a", hour) for hour in range(4)))
-    on_its_way = live.load(("a", 0), ("a", 5))
-    live.ledger.settle(1)
-    assert live.held() == {"a": [0, 1, 2, 3]}
-    live.apply(on_its_way)
+    first, second = live.load(*(("a", hour) for hour in range(5))), live.load(("a", 0))
+    live.apply(first)
+    assert live.held() == {"a": [0, 1, 2, 3, 4]}
+    live.apply(second)
     assert live.store.asked == []
-    assert live.held() == {"a": [1, 2, 3, 5]}
+    assert live.held() == {"a": [1, 2, 3, 4]}
