@@ -21,7 +21,7 @@ NEVER = -(2**63)
 LATEST = 2**63 - 1
 #: Windows that a unit keeps beside its newest one when memory is short, and at any time at most,
 #: before it forgets those that are stored.
-WINDOWS_KEPT, WINDOWS_MOST = 3, 48
+WINDOWS_KEPT, WINDOWS_MOST = 3, 24
 #: Included, overage and charge of a window, three words each like a quantity.
 RATED_WORDS = 9
 
@@ -304,6 +304,21 @@ def _in_order(word: np.uint64) -> np.uint64:
     return turned
 
 
+@inlined
+def _newest_of(cells: Cells, first: int, place: int) -> int:
+    """The window that is in so many'th place among those from cell `first` on, newest first."""
+    found = LATEST
+    for _ in range(place):
+        below, at = NEVER, np.int64(first)
+        while at >= 0:
+            window = cells[at].window
+            if below < window < found:
+                below = window
+            at = np.int64(cells[at].next)
+        found = below
+    return found
+
+
 @compiled
 def forget_cells(
     units: Units, cells: Cells, charges: Words, counts: Integers, durable: int,
@@ -324,16 +339,12 @@ def forget_cells(
             fullest = max(fullest, int(unit.cells))
             continue
         before = unit.cell
+        oldest_kept = _newest_of(cells, np.int64(cells[before].next), WINDOWS_KEPT)
         at = np.int64(cells[before].next)
         while at >= 0 and not pinned[number]:
             cell = cells[at]
             following = np.int64(cell.next)
-            newer = 0
-            other = np.int64(cells[unit.cell].next)
-            while other >= 0:
-                newer += cells[other].window > cell.window
-                other = np.int64(cells[other].next)
-            if newer >= WINDOWS_KEPT and not cell.dirty and cell.flush <= durable:
+            if cell.window < oldest_kept and not cell.dirty and cell.flush <= durable:
                 cells[before].next = following
                 newest = max(newest, cell.window)
                 unit.is_whole = False

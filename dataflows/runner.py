@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
+import pyarrow as pa
 from bytewax.dataflow import Dataflow
 from bytewax.testing import run_main
 
@@ -32,6 +33,7 @@ log = logging.getLogger("meterline")
 
 _WAIT_S_FIRST = 0.2
 _WAIT_S_MAX = 5.0
+_GIVE_BACK_S = 60.0
 _OBSERVE_S = 2.0
 _SWITCH_S = 0.0005
 #: Parameters of glibc's `mallopt`, and the largest block that is kept.
@@ -144,7 +146,11 @@ def run_flow(flow: Dataflow) -> None:
 
 
 def _observe(observe: Callable[[], None], health: Health, done: threading.Event) -> None:
+    given_back_s = time.monotonic()
     while not done.wait(_OBSERVE_S):
+        if time.monotonic() - given_back_s >= _GIVE_BACK_S:
+            give_back_memory()
+            given_back_s = time.monotonic()
         try:
             with health.asking_kafka():
                 observe()
@@ -170,3 +176,14 @@ def tune_memory() -> None:
         libc.mallopt(_M_ARENA_MAX, 2)
         libc.mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)
         libc.mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
+
+
+def give_back_memory() -> None:
+    """Return what a peak left behind, and nobody uses, to the system (glibc and Arrow only).
+
+    After each step it would cost more than it is worth (`tune_memory`); without it a worker stays
+    for good as large as its largest moment, such as a minute without ClickHouse, made it.
+    """
+    pa.default_memory_pool().release_unused()
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)

@@ -71,7 +71,7 @@ class Workers:
         return worker.process.pid
 
     def drop_killed(self) -> int:
-        """Forget those that SIGKILL has ended; how many they were.
+        """Forget those that have killed themselves as they were told; how many they were.
 
         Raises `CommandFailed` with the end of its log when one has ended in another way.
         """
@@ -79,7 +79,7 @@ class Workers:
         faults = [
             _ended(worker, worker.process.returncode)
             for worker in ended
-            if worker.process.returncode != -signal.SIGKILL
+            if (worker.process.returncode, worker.is_armed) != (-signal.SIGKILL, True)
         ]
         if faults:
             raise CommandFailed("\n".join(faults))

@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 from loadtest.meterline import CommandFailed, Meterline, last_lines
@@ -77,10 +78,10 @@ class HurtWorker:
         self.ask_to_stop()
         self.wait_stopped()
 
-    def wait_stopped(self) -> None:
-        """Wait until it has ended as it was asked to. Raises `CommandFailed` when it does not."""
+    def wait_stopped(self, codes: Collection[int] = (0,)) -> None:
+        """Wait until it has ended with one of `codes`. Raises `CommandFailed` when it does not."""
         code = self.wait_end(_STOP_S)
-        if code != 0:
+        if code not in codes:
             self.kill()
             msg = f"the worker ended with {code}:\n{self.said}"
             raise CommandFailed(msg)

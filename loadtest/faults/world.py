@@ -5,6 +5,7 @@ each is everything since it was made, so that nothing of an earlier cell can go 
 """
 
 import json
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -34,6 +35,9 @@ _EVENTS_MAX = 2_000_000
 _SETTLED_S = 20.0
 _POLL_S = 0.3
 _GATE_S = 0.01
+#: How a worker may end when everything is accounted for: in order; between two flows, when it has
+#: nothing to write; or before it has begun.
+_ENDED = (0, 75, -signal.SIGTERM)
 #: Small batches and flushes, so that a small load is many of them; the shortest session that a
 #: broker allows by default, so that a dead worker's partitions move soon.
 _WORKER = {
@@ -192,7 +196,7 @@ class World:
     def differences(self) -> list[str]:
         """What the oracle finds, and `meterline verify`; the workers are stopped meanwhile.
 
-        Raises `CommandFailed` when one does not end with 0.
+        Raises `CommandFailed` when one ends as it must not.
         """
         running = [worker for worker in self.workers if worker.code is None]
         for worker in running:
@@ -207,7 +211,7 @@ class World:
         told = [f"{each.what}: expected {each.expected}, got {each.got}" for each in found]
         told += self._completeness.broken([Arrival(*row) for row in clickhouse.on_time()])
         for worker in running:
-            worker.wait_stopped()
+            worker.wait_stopped(_ENDED)
         return told + self.unverified()
 
     def unverified(self) -> list[str]:

@@ -127,8 +127,8 @@ def run(
     if soak and (duration < SOAK_S_MIN or not started):
         msg = f"a soak watches workers that are started here, for at least {SOAK_S_MIN} s"
         raise typer.BadParameter(msg, param_hint="--soak")
-    if kill_every is not None and (soak or not started):
-        msg = "workers are killed where they are started here, and not in a soak"
+    if kill_every is not None and (soak or not started or kill_every > duration):
+        msg = "workers that are started here are killed, within --duration, and not in a soak"
         raise typer.BadParameter(msg, param_hint="--kill-every")
     name = f"load_{seed}_{int(time.time())}" if is_new else namespace or ""
     folder = (out or Path(".meterline/load") / (name or "default")).resolve()

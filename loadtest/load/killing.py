@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from random import Random
 
-from loadtest.meterline import CommandFailed
 from loadtest.workers import KILLS_ITSELF, Workers
 
 #: Of those that replace others: how many kill themselves at a step of a write.
@@ -42,12 +41,12 @@ class Killing:
         self._random = Random(seed)
         self._ends_s = time.monotonic() + lasts_s
         self._is_over = threading.Event()
-        self._failure: CommandFailed | None = None
+        self._failure: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="killing", daemon=True)
         self._thread.start()
 
     def check(self) -> None:
-        """Raises `CommandFailed` when a worker ended in another way than by SIGKILL."""
+        """Raises `CommandFailed` when a worker ended otherwise, or what came of starting one."""
         if self._failure is not None:
             raise self._failure
 
@@ -58,16 +57,17 @@ class Killing:
 
     def _run(self) -> None:
         try:
-            while time.monotonic() < self._ends_s and not self._is_over.wait(self._next_s()):
+            while not self._is_over.wait(self._next_s()) and time.monotonic() < self._ends_s:
                 self._kill_one()
             self.kills += self._workers.replace_armed()
             while not self._is_over.wait(_CHECK_S):
                 self._workers.check_alive()
-        except CommandFailed as error:
+        except Exception as error:  # noqa: BLE001 - raised by `check`
             self._failure = error
 
     def _next_s(self) -> float:
-        return self._pause_s * self._random.uniform(*_SPREAD)
+        pause_s = self._pause_s * self._random.uniform(*_SPREAD)
+        return max(min(pause_s, self._ends_s - time.monotonic()), 0.0)
 
     def _kill_one(self) -> None:
         ended = self._workers.drop_killed()

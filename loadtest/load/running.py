@@ -176,10 +176,7 @@ def _workers(run: Run, *, prices_change_at: datetime) -> Iterator[_Watchable]:
     with Workers(run.meterline, catalog) as workers:
         for _ in range(run.workers):
             workers.start()
-        await_assignment(
-            run.bootstrap_servers, workers_group(run.namespace), workers=workers,
-            members=run.workers, partitions=run.partitions,
-        )  # fmt: skip
+        _await_workers(run, workers)
         if run.kill_every_s is None:
             ours = {f"worker {number}": pid for number, pid in enumerate(workers.pids, start=1)}
             yield _Watchable({**ours, **run.pids}, workers.check_alive)
@@ -188,7 +185,17 @@ def _workers(run: Run, *, prices_change_at: datetime) -> Iterator[_Watchable]:
                 workers, every_s=run.kill_every_s, lasts_s=run.schedule.seconds, seed=run.seed
             ) as killing:
                 yield _Watchable(run.pids, killing.check, killing)
+            killing.check()
+            _await_workers(run, workers)  # the last that were started can be stopped in order then
         workers.stop()
+
+
+def _await_workers(run: Run, workers: Workers) -> None:
+    """Wait until all hold all partitions."""
+    await_assignment(
+        run.bootstrap_servers, workers_group(run.namespace), workers=workers,
+        members=run.workers, partitions=run.partitions,
+    )  # fmt: skip
 
 
 def _expect_deployment(run: Run) -> None:

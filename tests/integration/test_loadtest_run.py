@@ -82,7 +82,8 @@ def test_a_deployment_that_counts_otherwise_is_found(stack: LocalStack, tmp_path
     ("arguments", "code", "reason"),
     [
         (("--rated",), 2, "deployment of our own"),
-        (("--kill-every", "2"), 2, "killed where they are started here"),
+        (("--kill-every", "2"), 2, "workers that are started here are killed"),
+        (("--kill-every", "9", "--workers", "1", "--duration", "5"), 2, "within --duration"),
         (("--profile", "unheard-of"), 2, "expected one of steady"),
         (("--workers", "9", "--partitions", "8"), 2, "at most one worker a partition"),
         (("--rate", "0"), 2, "--rate"),

@@ -67,9 +67,7 @@ class Live:
         ]  # fmt: skip
         offsets = list(range(first, self._next))
         times = [microseconds("2026-04-01") // 1000] * len(hours)
-        batch = self._decoder.decode(
-            RawBatch(SOURCE, offsets, times, messages, first, self._next)
-        )
+        batch = self._decoder.decode(RawBatch(SOURCE, offsets, times, messages, first, self._next))
         assert len(batch) == len(hours), batch.rejections
         return self.ledger.load(batch)
 

@@ -354,7 +354,8 @@ def test_events_are_charged_what_they_add_to_their_period(seed: int, tmp_path: P
 
 def _ledger(book: PriceBook, store: Store, rng: Random) -> Ledger:
     return Ledger(
-        book.catalog, store, units_max=rng.choice([2, 5, 1000]), rating=rating_of(book)
+        book.catalog, store, units_max=rng.choice([2, 5, 1000]),
+        windows_max=rng.choice([0, 0, 20, 2000]), rating=rating_of(book),
     )  # fmt: skip
 
 

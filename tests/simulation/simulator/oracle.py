@@ -53,6 +53,24 @@ class Oracle:
             len(found) > 1 for key, found in self._value_partitions.items() if key[-1]
         )
 
+    def judges_anew(self, before: Tables, after: Tables) -> bool:
+        """Whether all that differs is how copies of identities on several partitions were judged.
+
+        As duplicates, or as conflicts; nothing that was judged is gone.
+        """
+        changed = before.duplicates.keys() ^ after.duplicates.keys()
+        changed |= before.rejected.keys() ^ after.rejected.keys()
+        return (
+            before.duplicates.items() <= after.duplicates.items()
+            and before.rejected.items() <= after.rejected.items()
+            and (before.suppressed, before.gaps) == (after.suppressed, after.gaps)
+            and all(after.rejected.get(at, CONFLICT) == CONFLICT for at in changed)
+            and all(
+                at in self._events and _is_cross(self._copies[self._events[at].identity])
+                for at in changed
+            )
+        )
+
     def check(self, tables: Tables, *, is_strict: bool) -> Problems:
         """`is_strict`: no claim was ever lost, so every coordinate has exactly one outcome."""
         problems = Problems()

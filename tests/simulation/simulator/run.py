@@ -2,6 +2,7 @@
 
 from bisect import bisect
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import accumulate
@@ -23,7 +24,11 @@ _TRIES = 4  # moves that are drawn until one can be made
 
 @dataclass(slots=True)
 class Result:
-    """How a run ended. `is_excused`: totals differ from raw after a write slipped (rule 5)."""
+    """How a run ended.
+
+    `is_excused`: after a write slipped (rule 5) totals differ from raw, or a replay judges copies
+    anew.
+    """
 
     seed: int
     problems: Problems
@@ -83,10 +88,12 @@ class Run:
         )
         if problems:
             return Result(self.seed, problems, may_slip and not problems.raw, self.counts)
+        before = deepcopy(self.servers.clickhouse.tables)
         problems = self._replay()
         # A copy that was judged by a claim that was lost is judged by raw history now.
-        are_outcomes = bool(problems.places) and not (problems.raw or problems.totals)
-        return Result(self.seed, problems, may_slip and are_outcomes, self.counts)
+        is_anew = bool(problems.places) and not (problems.raw or problems.totals)
+        is_anew = is_anew and oracle.judges_anew(before, self.servers.clickhouse.tables)
+        return Result(self.seed, problems, may_slip and is_anew, self.counts)
 
     def _count_what_was_met(self) -> None:
         places, log = self.servers.group.places, self.servers.log
