@@ -1,6 +1,7 @@
 """`python -m loadtest`: the demo, and its parts for a bench or a soak."""
 
 import os
+import signal
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -30,9 +31,15 @@ Truth = Annotated[Path, typer.Option(help="File of the generator's own numbers."
 _out = Console()
 _progress = Console(stderr=True)
 
-app = typer.Typer(
-    no_args_is_help=True, help="Loads with known totals, and the oracle that compares them."
-)
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.callback()
+def _begin() -> None:
+    """Loads with known totals, and the oracle that compares them."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started is stopped
+
+
 app.command()(demo)
 app.command()(run)
 app.command()(profiles)

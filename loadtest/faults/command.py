@@ -2,7 +2,6 @@
 
 import logging
 import shlex
-import signal
 import sys
 from contextlib import closing
 from datetime import UTC, datetime
@@ -59,7 +58,6 @@ def faults(
     if given := given_addresses():
         _say(console, f"{', '.join(given)} stay as they are: only servers of our own are hurt")
     logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)  # it is away on purpose
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started is stopped
     servers = HurtServers(folder / "stack")
     try:
         servers.up()

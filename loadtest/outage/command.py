@@ -1,7 +1,6 @@
 """`python -m loadtest outage`: workers come back to a backlog while live traffic goes on."""
 
 import shlex
-import signal
 import sys
 import time
 from datetime import UTC, datetime
@@ -63,7 +62,6 @@ def outage(
         patience_s=patience, seed=seed, prefix=f"lt{int(time.time()):010d}",
         command=shlex.join(["python", "-m", "loadtest", *sys.argv[1:]]),
     )  # fmt: skip
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started is stopped
     with reporting(console, "OUTAGE"), own_servers(folder / "stack") as servers:
         deployment = Deployment(new_namespace("outage"), servers.addresses, folder, partitions)
         is_right = run_outage(asked, deployment, servers=servers, out=console)

@@ -2,7 +2,6 @@
 
 import os
 import shlex
-import signal
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -53,7 +52,6 @@ def scale(
     folder.mkdir(parents=True, exist_ok=True)
     console = Console()
     _say(console, f"seed {seed}; logs in {folder}")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started is stopped
     rows: list[Row] = []
     scaled = Scaled(
         started_at=started_at, command=shlex.join(["python", "-m", "loadtest", *sys.argv[1:]]),

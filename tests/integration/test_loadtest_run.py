@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from deploy.localstack.ports import find_free
@@ -16,12 +18,16 @@ from deploy.localstack.stack import LocalStack
 _REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-def _run(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+def _environment(**variables: str) -> dict[str, str]:
     inherited = {name: value for name, value in os.environ.items() if name != "METERLINE_NAMESPACE"}
+    return {**inherited, "PYTHONPATH": str(_REPOSITORY), **variables}
+
+
+def _run(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "loadtest", "run", "--out", str(folder), *arguments],
         cwd=_REPOSITORY,
-        env={**inherited, "PYTHONPATH": str(_REPOSITORY), **variables},
+        env=_environment(**variables),
         capture_output=True,
         text=True,
         timeout=240,
@@ -63,6 +69,36 @@ def test_a_load_whose_workers_are_killed_is_exact(stack: LocalStack, tmp_path: P
     assert (report["verdict"], figures["events"]) == ("exact", 6_000)
     assert killed >= 3
     assert len(list(tmp_path.glob("worker-*.log"))) == 2 + killed, "each one was replaced"
+
+
+def test_what_was_started_ends_with_a_load_that_is_told_to_end(
+    stack: LocalStack, tmp_path: Path
+) -> None:
+    options = ["--out", str(tmp_path), "--rate", "100", "--duration", "300", "--workers", "1"]
+    running = subprocess.Popen(
+        [sys.executable, "-m", "loadtest", "run", *options],
+        cwd=_REPOSITORY,
+        env=_environment(**stack.env()),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    started: list[psutil.Process] = []
+    try:
+        assert running.stdout is not None
+        line = next(line for line in running.stdout if "durable" in line)
+        started = psutil.Process(running.pid).children(recursive=True)
+        names = [word for process in started for word in process.cmdline()]
+        assert any(word.endswith("meterline") for word in names), line
+        running.terminate()
+        running.communicate(timeout=60)
+    finally:
+        running.kill()
+    left = psutil.wait_procs(started, timeout=30)[1]
+    for process in left:
+        process.kill()
+    assert left == []
+    assert running.returncode not in {0, -signal.SIGTERM}
 
 
 def test_a_deployment_that_counts_otherwise_is_found(stack: LocalStack, tmp_path: Path) -> None:
