@@ -86,7 +86,8 @@ def test_what_was_started_ends_with_a_load_that_is_told_to_end(
     started: list[psutil.Process] = []
     try:
         assert running.stdout is not None
-        line = next(line for line in running.stdout if "durable" in line)
+        line = next((line for line in running.stdout if "durable" in line), "")
+        assert line, "it ended before it began"
         started = psutil.Process(running.pid).children(recursive=True)
         names = [word for process in started for word in process.cmdline()]
         assert any(word.endswith("meterline") for word in names), line
