@@ -11,9 +11,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from loadtest.faults.cells import MATRIX, SHORT, Cell, chosen
+from loadtest.faults.cells import MATRIX, SHORT, chosen
 from loadtest.faults.hurt_servers import HurtServers
-from loadtest.faults.matrix import Matrix, Result, table
+from loadtest.faults.matrix import Matrix, Result, grid, table
 from loadtest.machine import describe_machine
 from loadtest.meterline import CommandFailed
 from loadtest.servers import given_addresses
@@ -58,18 +58,24 @@ def faults(
     if given := given_addresses():
         _say(console, f"{', '.join(given)} stay as they are: only servers of our own are hurt")
     logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)  # it is away on purpose
-    servers = HurtServers(folder / "stack")
+    servers, path = HurtServers(folder / "stack"), folder / "faults.md"
+    results: list[Result] = []
     try:
         servers.up()
         machine = describe_machine(servers.addresses(), folder)
-        results = _run(console, Matrix(servers, folder, seed=seed), cells=wanted, kills=kills)
+        matrix = Matrix(servers, folder, seed=seed)
+        # Closed at once when this is interrupted: what was started is stopped.
+        with closing(matrix.kill(kills) if kills else matrix.run(wanted)) as found:
+            for result in found:
+                results.append(result)
+                _tell(console, result)
+                text = _page(started_at, results, is_matrix=not kills, machine=machine)
+                path.write_text(text, encoding="utf-8")
     except CommandFailed as error:
         _say(console, f"FAULTS FAILED: {error}")
         raise typer.Exit(1) from None
     finally:
         servers.down()
-    path = folder / "faults.md"
-    path.write_text(_page(started_at, results, machine=machine), encoding="utf-8")
     _say(console, f"written: {path}")
     wrong = [result for result in results if result.problems]
     events, killed = sum(each.events for each in results), sum(each.kills for each in results)
@@ -78,16 +84,6 @@ def faults(
     _say(console, f"{verdict} {summary}")
     if wrong:
         raise typer.Exit(1)
-
-
-def _run(console: Console, matrix: Matrix, *, cells: list[Cell], kills: int) -> list[Result]:
-    results = []
-    # Closed at once when this is interrupted: what was started is stopped.
-    with closing(matrix.kill(kills) if kills else matrix.run(cells)) as found:
-        for result in found:
-            results.append(result)
-            _tell(console, result)
-    return results
 
 
 def _tell(console: Console, result: Result) -> None:
@@ -102,11 +98,14 @@ def _tell(console: Console, result: Result) -> None:
         _say(console, f"    ... {len(result.problems)} in all")
 
 
-def _page(started_at: datetime, results: list[Result], *, machine: dict[str, str]) -> str:
+def _page(
+    started_at: datetime, results: list[Result], *, is_matrix: bool, machine: dict[str, str]
+) -> str:
     lines = [
         f"# Faults of {started_at:%Y-%m-%d %H:%M} UTC", "",
         f"    {shlex.join(['python', '-m', 'loadtest', *sys.argv[1:]])}", "",
-        *table(results), "", "| machine | |", "| --- | --- |",
+        *(grid(results) if is_matrix else ()), "", *table(results), "",
+        "| machine | |", "| --- | --- |",
         *(f"| {name} | {text} |" for name, text in machine.items()),
     ]  # fmt: skip
     return "\n".join(lines) + "\n"

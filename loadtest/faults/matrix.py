@@ -4,13 +4,14 @@ import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from pathlib import Path
 from random import Random
 
 from clickhouse_connect.driver.exceptions import ClickHouseError
 from confluent_kafka import KafkaException
 
-from loadtest.faults.cells import STEPS, Cell
+from loadtest.faults.cells import FAULTS, STEPS, TARGETS, WORKERS, Cell
 from loadtest.faults.hurt_servers import HurtServers
 from loadtest.faults.hurting import PATIENCE_S, expect_refusal, hurt
 from loadtest.faults.world import World
@@ -156,8 +157,24 @@ def _run_kills(world: World, *, kills: int, random: Random) -> list[str]:
     return world.differences()
 
 
+def grid(results: Sequence[Result]) -> list[str]:
+    """Cells as Markdown: a row for each target and fault, a column for each step and workers."""
+    found = {each.name: f"{each.verdict}, {each.seconds:.0f} s" for each in results}
+    columns = list(product(STEPS, WORKERS))
+    lines = [
+        "| hurt | " + " | ".join(f"step {step}, of {workers}" for step, workers in columns) + " |",
+        "| --- |" + " --- |" * len(columns),
+    ]
+    for target, fault in product(TARGETS, FAULTS):
+        cells = [Cell(target, fault, *column).name for column in columns]
+        if any(name in found for name in cells):
+            row = " | ".join(found.get(name, "-") for name in cells)
+            lines.append(f"| {target}:{fault} | {row} |")
+    return lines
+
+
 def table(results: Sequence[Result]) -> list[str]:
-    """As Markdown."""
+    """As Markdown, a row for each."""
     rows = [
         f"| {each.name} | {each.seed} | {each.events:,} | {each.kills} | {each.seconds:.0f} |"
         f" {each.verdict} |"

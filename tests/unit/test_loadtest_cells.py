@@ -3,6 +3,7 @@
 import pytest
 
 from loadtest.faults.cells import FAULTS, MATRIX, SHORT, STEPS, TARGETS, WORKERS, Cell, chosen
+from loadtest.faults.matrix import Result, grid
 
 
 def test_the_matrix_is_every_combination_once() -> None:
@@ -33,3 +34,17 @@ def test_patterns_together_ask_for_each_cell_once_in_order() -> None:
 def test_a_pattern_that_matches_nothing_is_refused_with_what_there_is(pattern: str) -> None:
     with pytest.raises(ValueError, match=f"expected target.*got {pattern}"):
         chosen([pattern])
+
+
+def test_the_grid_has_a_row_for_each_fault_that_was_tried() -> None:
+    results = [
+        Result("redis:kill:2:3", 7, 100, 1, 12.4, ()),
+        Result("worker:slow:1:1", 7, 100, 0, 30.0, ("lost", "twice")),
+        Result("worker:slow:4:3", 7, 100, 0, 8.0, ()),
+    ]
+    head, rule, *rows = grid(results)
+    assert head.count("|") == rule.count("|") == 10
+    assert rows == [
+        "| worker:slow | 2 problems, 30 s | - | - | - | - | - | - | exact, 8 s |",
+        "| redis:kill | - | - | - | exact, 12 s | - | - | - | - |",
+    ]
