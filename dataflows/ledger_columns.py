@@ -19,8 +19,8 @@ Slots = NDArray[np.int32]
 
 NEVER = -(2**63)
 LATEST = 2**63 - 1
-#: Windows that a unit keeps beside its newest one when memory is short, and at any time at most,
-#: before it forgets those that are stored.
+#: Beside its newest window: how many a unit keeps when it forgets those that are stored, and how
+#: many it may have before it does although memory is not short.
 WINDOWS_KEPT, WINDOWS_MOST = 3, 24
 #: Included, overage and charge of a window, three words each like a quantity.
 RATED_WORDS = 9

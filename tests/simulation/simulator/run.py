@@ -88,12 +88,14 @@ class Run:
         )
         if problems:
             return Result(self.seed, problems, may_slip and not problems.raw, self.counts)
-        before = deepcopy(self.servers.clickhouse.tables)
+        before = deepcopy(self.servers.clickhouse.tables) if may_slip else None
         problems = self._replay()
         # A copy that was judged by a claim that was lost is judged by raw history now.
-        is_anew = bool(problems.places) and not (problems.raw or problems.totals)
-        is_anew = is_anew and oracle.judges_anew(before, self.servers.clickhouse.tables)
-        return Result(self.seed, problems, may_slip and is_anew, self.counts)
+        is_anew = bool(
+            before and problems.places and not (problems.raw or problems.totals)
+            and oracle.judges_anew(before, self.servers.clickhouse.tables)
+        )  # fmt: skip
+        return Result(self.seed, problems, is_anew, self.counts)
 
     def _count_what_was_met(self) -> None:
         places, log = self.servers.group.places, self.servers.log
