@@ -26,6 +26,7 @@ from cli.moments import moment_text
 from metering.errors import PermanentError
 from rating_engine.price_book.book import PriceBook
 from rating_engine.price_book.load import load_price_book
+from sinks.adjustment_rows import AdjustmentLineRow
 from sinks.clickhouse import connect_clickhouse
 from sinks.invoice_store import InvoiceStore
 from sinks.posted_adjustments import posted_adjustments
@@ -69,7 +70,7 @@ def list_command(
     catalog: CatalogOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Invoices with their totals, and what was adjusted since.
+    """Invoices with their totals, what was adjusted since, and what was credited for the period.
 
     Example: meterline invoices list --period 2026-06
     """
@@ -78,13 +79,14 @@ def list_command(
     if as_json:
         console.print_json(orjson.dumps(rows).decode())
         return
-    columns = ("customer", "period", "invoice", "lines", "total", "adjusted", "currency")
-    table = Table(*columns)
+    table = Table(
+        "customer", "period", "invoice", "lines", "total", "adjusted", "credited", "currency"
+    )
     for row in rows:
         table.add_row(
             escape(str(row["customer_id"])), str(row["period_start"])[:10],
             str(row["invoice_id"]), str(row["lines"]), str(row["total"]), str(row["adjusted"]),
-            str(row["currency"]),
+            str(row["credited"]), str(row["currency"]),
         )  # fmt: skip
     console.print(table if rows else "no invoices")
 
@@ -93,6 +95,10 @@ def _listed(store: InvoiceStore, periods: list[tuple[str, int]]) -> list[dict[st
     adjusted: dict[str, int] = {}
     for each in store.adjustments(periods):
         adjusted[each.invoice_id] = adjusted.get(each.invoice_id, 0) + each.total
+    credited: dict[tuple[str, int, str], int] = {}
+    for each in store.credits(periods):
+        key = (each.customer_id, each.period_start, each.currency)
+        credited[key] = credited.get(key, 0) + each.total
     return [
         {
             "customer_id": each.customer_id,
@@ -102,6 +108,10 @@ def _listed(store: InvoiceStore, periods: list[tuple[str, int]]) -> list[dict[st
             "lines": each.lines,
             "total": amount_text(each.total, each.minor_digits),
             "adjusted": amount_text(adjusted.get(each.invoice_id, 0), each.minor_digits),
+            "credited": amount_text(
+                credited.get((each.customer_id, each.period_start, each.currency), 0),
+                each.minor_digits,
+            ),
             "currency": each.currency,
             "lines_hash": each.lines_hash,
             "run_id": each.run_id,
@@ -119,7 +129,7 @@ def show_command(
     catalog: CatalogOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Lines of a customer's invoices, and of the adjustments to them.
+    """Lines of a customer's invoices, of the adjustments to them, and of credits for them.
 
     Exit codes: 0 shown; 2 there is no invoice.
 
@@ -132,18 +142,13 @@ def show_command(
         invoices = found.store.invoices(found.periods)
         lines = found.store.lines(found.periods)
         adjustments = found.store.adjustment_lines(found.periods)
+        given = found.store.adjustment_lines(found.periods, are_credits=True)
     digits = {each.period_start: each.minor_digits for each in invoices}
     document: dict[str, list[dict[str, Any]]] = {
         "lines": [dict(row_of(*each)) for each in exported(invoices, lines)],
-        "adjustments": [
-            {
-                "line_id": each.line_id, "kind": each.kind, "meter": each.meter,
-                "group": each.group, "amount": amount_text(each.amount, digits[each.period_start]),
-                "currency": each.currency,
-            }
-            for each in adjustments
-        ],
-    }  # fmt: skip
+        "adjustments": _shown(adjustments, digits),
+        "credits": _shown(given, digits),
+    }
     if as_json:
         console.print_json(orjson.dumps(document).decode())
         return
@@ -152,12 +157,24 @@ def show_command(
         table.add_row(*(escape(str(row[name])) for name in (
             "line_id", "kind", "meter", "group", "quantity", "overage", "amount", "currency",
         )))  # fmt: skip
-    for row in document["adjustments"]:
+    for row in document["adjustments"] + document["credits"]:
         table.add_row(
             str(row["line_id"]), str(row["kind"]), escape(str(row["meter"])),
             escape(str(row["group"])), "", "", str(row["amount"]), str(row["currency"]),
         )  # fmt: skip
     console.print(table)
+
+
+def _shown(lines: list[AdjustmentLineRow], digits: dict[int, int]) -> list[dict[str, Any]]:
+    """Lines as people read them; `digits` are those of the currency, by start of the period."""
+    return [
+        {
+            "line_id": each.line_id, "kind": each.kind, "meter": each.meter, "group": each.group,
+            "amount": amount_text(each.amount, digits[each.period_start]),
+            "currency": each.currency,
+        }
+        for each in lines
+    ]  # fmt: skip
 
 
 @app.command("export")

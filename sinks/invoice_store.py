@@ -30,7 +30,8 @@ INNER JOIN (SELECT customer_id, period_start, run_id FROM {{head}} FINAL
 ORDER BY l.customer_id, l.period_start, l.run_id, l.line
 """
 #: A credit is a gift: what is due does not take it back.
-_NO_CREDITS = "kind != 'credit'"
+_CREDIT = "credit"
+_CREDITS, _NO_CREDITS = f"kind = '{_CREDIT}'", f"kind != '{_CREDIT}'"
 
 
 class InvoiceStore:
@@ -82,17 +83,23 @@ class InvoiceStore:
 
     def adjustments(self, periods: Periods) -> list[AdjustmentRow]:
         """Adjustments of these customers' periods, credits left out."""
-        found = self._rows("adjustments", periods, row=AdjustmentRow, kinds=ADJUSTMENT)
-        return [each for each in found if each.kind != "credit"]
+        return [each for each in self._adjusting(periods) if each.kind != _CREDIT]
+
+    def credits(self, periods: Periods) -> list[AdjustmentRow]:
+        """Credits for these customers' periods, whichever period they are posted to."""
+        return [each for each in self._adjusting(periods) if each.kind == _CREDIT]
 
     def lines(self, periods: Periods) -> list[InvoiceLineRow]:
         """Lines of issued invoices, by customer, period and place."""
         table = self._visible("invoice", periods, kinds=INVOICE_LINE, which="1")
         return rows_of(table, InvoiceLineRow, INVOICE_LINE)
 
-    def adjustment_lines(self, periods: Periods) -> list[AdjustmentLineRow]:
-        """Lines of adjustments, those of credits left out."""
-        table = self._visible("adjustment", periods, kinds=ADJUSTMENT_LINE, which=_NO_CREDITS)
+    def adjustment_lines(
+        self, periods: Periods, *, are_credits: bool = False
+    ) -> list[AdjustmentLineRow]:
+        """Lines of adjustments, or of credits: never of both."""
+        which = _CREDITS if are_credits else _NO_CREDITS
+        table = self._visible("adjustment", periods, kinds=ADJUSTMENT_LINE, which=which)
         return rows_of(table, AdjustmentLineRow, ADJUSTMENT_LINE)
 
     def invoiced(self, customers: Sequence[str]) -> dict[str, set[int]]:
@@ -127,6 +134,9 @@ class InvoiceStore:
             for customer_id, start in rows:
                 found.setdefault(str(customer_id), set()).add(int(start))
         return found
+
+    def _adjusting(self, periods: Periods) -> list[AdjustmentRow]:
+        return self._rows("adjustments", periods, row=AdjustmentRow, kinds=ADJUSTMENT)
 
     def _rows(
         self, name: str, periods: Periods, *, row: Callable[..., Row], kinds: Kinds

@@ -47,11 +47,16 @@ def test_a_credit_is_not_taken_back_by_the_next_adjustment(deployed: Deployed) -
         "--currency", "USD",
     )  # fmt: skip
     assert deployed.ask("adjust")["adjustments"] == []
-    (listed,) = (
-        each for each in answer(deployed.settings, "invoices", "list")
-        if each["customer_id"] == customer
-    )  # fmt: skip
-    assert _cents(listed["adjusted"]) in (0, -1250)
+    listed = {each["customer_id"]: each for each in answer(deployed.settings, "invoices", "list")}
+    assert {_cents(each["adjusted"]) for each in listed.values()} == {0}
+    credited = {name: _cents(each["credited"]) for name, each in listed.items()}
+    assert credited == dict.fromkeys(CUSTOMERS, 0) | {customer: -1250}
+    shown = answer(deployed.settings, "invoices", "show", "--customer", customer)
+    (credit,) = shown["credits"]
+    assert (_cents(credit["amount"]), credit["currency"]) == (-1250, "USD")
+    assert shown["adjustments"] == []
+    shown = answer(deployed.settings, "invoices", "show", "--customer", CUSTOMERS[1])
+    assert shown["credits"] == []
     assert answer(deployed.settings, "audit", "verify")["holds"] is True
 
 
