@@ -11,6 +11,7 @@ from rich.console import Console
 
 from loadtest.catalog import copy_meters
 from loadtest.clickhouse import ClickHouse, database_of
+from loadtest.dedup_room import planned_for
 from loadtest.meterline import CommandFailed, Meterline
 from loadtest.oracle import Comparison, Difference, settle
 from loadtest.outcome import Outcome
@@ -33,12 +34,16 @@ class Filled:
 
 @dataclass(frozen=True)
 class Deployment:
-    """One namespace on the servers of `addresses`, with the repository's meters and no prices."""
+    """One namespace on the servers of `addresses`, with the repository's meters and no prices.
+
+    It is laid out for so many `events` in a dedup window.
+    """
 
     namespace: str
     addresses: Mapping[str, str]
     folder: Path
     partitions: int
+    events: int
 
     @property
     def topic(self) -> str:
@@ -80,6 +85,7 @@ class Deployment:
                 "METERLINE_NAMESPACE": self.namespace,
                 "METERLINE_HTTP_PORT": "0",
                 "METERLINE_CATALOG": str(self.catalog),
+                **planned_for(self.events),
             },
         )
 

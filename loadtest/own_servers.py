@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from loadtest.dedup_room import make_room
 from loadtest.faults.hurt_servers import HurtServers
 from loadtest.servers import ADDRESSES, given_addresses
 
@@ -21,10 +22,11 @@ class Servers:
 
 
 @contextmanager
-def own_servers(folder: Path) -> Iterator[Servers]:
+def own_servers(folder: Path, *, events: int) -> Iterator[Servers]:
     """The servers that the environment names, where it names all three; else a stack in `folder`.
 
-    That one is stopped and deleted at the end. Raises `CommandFailed`.
+    That one has room for so many events, and is stopped and deleted at the end. Raises
+    `CommandFailed`.
     """
     given = given_addresses()
     if len(given) == len(ADDRESSES):
@@ -33,6 +35,7 @@ def own_servers(folder: Path) -> Iterator[Servers]:
     stack = HurtServers(folder)
     try:
         stack.up()
+        make_room(stack.addresses()["REDIS_URL"], events)
         yield Servers(stack.addresses(), {name: stack.pid(name) for name in SERVERS})
     finally:
         stack.down()

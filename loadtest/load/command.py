@@ -14,6 +14,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from confluent_kafka import KafkaException
 from rich.console import Console
 
+from loadtest.dedup_room import make_room
 from loadtest.load.growth import SOAK_S_MIN
 from loadtest.load.profiles import PROFILES
 from loadtest.load.running import Run, run_load
@@ -137,6 +138,8 @@ def run(
     chosen = chosen if customers is None else replace(chosen, customers=customers)
     console = Console()
     with reporting(console), _servers(folder, given, keep=keep) as (found, pids):
+        if "redis" in pids:
+            make_room(found["REDIS_URL"], rate * duration)
         is_right = run_load(
             Run(
                 profile=chosen, schedule=Schedule(rate, duration, chosen.bursts), seed=seed,

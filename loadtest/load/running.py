@@ -10,6 +10,7 @@ from rich.console import Console
 
 from loadtest.catalog import copy_meters
 from loadtest.clickhouse import ClickHouse, database_of
+from loadtest.dedup_room import planned_for
 from loadtest.deployment import reckoning_s, unverified
 from loadtest.figures import Figure
 from loadtest.load.event_rows import customer_name
@@ -92,6 +93,7 @@ class Run:
                 "METERLINE_NAMESPACE": self.namespace,
                 "METERLINE_HTTP_PORT": "0",
                 "METERLINE_CATALOG": str(self.folder / "catalog"),
+                **planned_for(self.schedule.events),
             },
         )
 

@@ -62,8 +62,13 @@ def outage(
         patience_s=patience, seed=seed, prefix=f"lt{int(time.time()):010d}",
         command=shlex.join(["python", "-m", "loadtest", *sys.argv[1:]]),
     )  # fmt: skip
-    with reporting(console, "OUTAGE"), own_servers(folder / "stack") as servers:
-        deployment = Deployment(new_namespace("outage"), servers.addresses, folder, partitions)
+    with (
+        reporting(console, "OUTAGE"),
+        own_servers(folder / "stack", events=asked.events) as servers,
+    ):
+        deployment = Deployment(
+            new_namespace("outage"), servers.addresses, folder, partitions, asked.events
+        )
         is_right = run_outage(asked, deployment, servers=servers, out=console)
     if not is_right:
         raise typer.Exit(FAILED)

@@ -48,6 +48,11 @@ class Outage:
         """Events that waited."""
         return self.rate * self.seconds
 
+    @property
+    def events(self) -> int:
+        """All there may be, where catching up takes as long as the outage."""
+        return self.backlog + self.live_rate * self.seconds
+
 
 def run_outage(
     outage: Outage, deployment: Deployment, *, servers: Servers, out: Console

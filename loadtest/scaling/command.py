@@ -60,11 +60,11 @@ def scale(
     with reporting(console, "SCALE"):
         try:
             for count in counts:
-                with own_servers(folder / f"stack-{count}") as servers:
+                with own_servers(folder / f"stack-{count}", events=events) as servers:
                     scaled.machine.update(describe_machine(servers.addresses, folder))
                     where = folder / f"workers-{count}"
                     deployment = Deployment(
-                        new_namespace("scale"), servers.addresses, where, partitions
+                        new_namespace("scale"), servers.addresses, where, partitions, events
                     )  # fmt: skip
                     rows.append(
                         measure_row(deployment, servers, workers=count, events=events, seed=seed)
