@@ -34,7 +34,12 @@ auto-aof-rewrite-min-size 512mb
 save ""
 rdbcompression no
 hash-max-listpack-entries 512
+# Claims go to places at random all over the memory: with small pages most of them wait for the
+# page tables. What huge ones are feared for, copies after a fork, small ones cost here as well.
+disable-thp no
 """
+#: Where huge pages are given on request only, the allocator has to ask for them.
+_ALLOCATOR = {"MALLOC_CONF": "thp:always", "JE_MALLOC_CONF": "thp:always"}
 
 
 class RedisService(Service):
@@ -58,6 +63,10 @@ class RedisService(Service):
     def command(self) -> list[str]:
         """Run redis-server with our configuration."""
         return [str(find_redis_server()), str(self.folder / "redis.conf")]
+
+    def process_environment(self) -> dict[str, str]:
+        """Return the environment of the process."""
+        return {**_ALLOCATOR, **super().process_environment()}
 
     def is_healthy(self) -> bool:
         """PING."""
