@@ -84,6 +84,7 @@ def test_redis_refuses_writes_when_full_and_writes_a_log(stack: LocalStack) -> N
                 "save",
                 "protected-mode",
                 "hash-max-listpack-entries",
+                "disable-thp",
             )
         }
 
@@ -95,7 +96,22 @@ def test_redis_refuses_writes_when_full_and_writes_a_log(stack: LocalStack) -> N
         "save": "",
         "protected-mode": "yes",
         "hash-max-listpack-entries": "512",
+        "disable-thp": "no",
     }
+
+
+def test_redis_is_on_huge_pages_where_the_kernel_gives_them(fragile_stack: LocalStack) -> None:
+    given = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+    if not given.exists() or "[never]" in given.read_text():
+        pytest.skip("this kernel gives no huge pages")
+    fragile_stack.up(["redis"])
+    service = fragile_stack.service("redis")
+    with redis.Redis.from_url(service.address) as client:
+        for number in range(100):
+            client.set(str(number), bytes(2 << 20))
+    rollup = Path(f"/proc/{service.pid}/smaps_rollup").read_text()
+    (line,) = (each for each in rollup.splitlines() if each.startswith("AnonHugePages:"))
+    assert int(line.split()[1]) > 50 << 10, "kB"
 
 
 def test_a_service_named_by_the_environment_is_used_and_not_started(tmp_path: Path) -> None:
