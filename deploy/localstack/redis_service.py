@@ -34,8 +34,8 @@ auto-aof-rewrite-min-size 512mb
 save ""
 rdbcompression no
 hash-max-listpack-entries 512
-# Claims go to places at random all over the memory: with small pages most of them wait for the
-# page tables. What huge ones are feared for, copies after a fork, small ones cost here as well.
+# Claims go to places at random all over the memory: with small pages they wait longer for the page
+# tables. What huge ones are feared for, copies after a fork, small ones cost here as well.
 disable-thp no
 """
 #: Where huge pages are given on request only, the allocator has to ask for them.
