@@ -14,6 +14,7 @@ from cli.context import CatalogOption, JsonOption, catalog_of, console, settings
 from metering.settings import Settings
 from sinks.clickhouse import clickhouse_errors, connect_clickhouse
 from sinks.dedup_adopt import rebuild_memory
+from sinks.dedup_form import ClaimForm
 from sinks.dedup_status import DedupStatus, Generation, dedup_status
 
 app = typer.Typer(
@@ -89,6 +90,7 @@ def _print(settings: Settings, status: DedupStatus) -> None:
         ("memory", f"{newest.marker[:12]}, {verdict}"),
         ("adopted", f"{_moment(newest.adopted_at)}: {newest.reason}"),
         ("server run", status.run[:12] + ("" if newest.run == status.run else ", restarted since")),
+        ("kept in", "hashes" if status.form is ClaimForm.HASHES else "tables of the module"),
         ("rebuilding", "yes" if status.is_rebuilding else "no"),
         (
             "shards",
@@ -114,16 +116,19 @@ def _costs(status: DedupStatus) -> list[tuple[str, str]]:
     sample = status.sample
     limit = f"{status.maxmemory / _MB:.0f} MB" if status.maxmemory else "no limit"
     cost = f"{sample.bytes_per_entry:.1f} bytes, in {sample.buckets} buckets looked at"
-    packed = (
-        f"up to {sample.entries_max} entries; Redis keeps {status.listpack_limit} packed; packed: "
-        f"{sample.listpacks} of {sample.buckets} buckets"
-    )
+    held = f"up to {sample.entries_max} entries"
+    if status.form is ClaimForm.HASHES:
+        held += (
+            f"; Redis keeps {status.listpack_limit} packed; packed: {sample.listpacks} of "
+            f"{sample.buckets} buckets"
+        )
     used = f"{status.used_memory / _MB:.0f} MB of {limit}"
-    return [("an entry costs", cost), ("a bucket holds", packed), ("Redis uses", used)]
+    return [("an entry costs", cost), ("a bucket holds", held), ("Redis uses", used)]
 
 
 def _as_dict(status: DedupStatus) -> dict[str, Any]:
     found = asdict(status)
+    found["form"] = status.form.name.lower()
     found["sample"]["bytes_per_entry"] = round(status.sample.bytes_per_entry, 2)
     return found
 

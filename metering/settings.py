@@ -86,7 +86,7 @@ class Settings(BaseSettings):
 
     #: Length of one of the two generations of the dedup memory.
     dedup_window: Duration = timedelta(days=32)
-    #: Events that one generation is laid out for: sets how many small hashes there are.
+    #: Events that one generation is laid out for: sets how many small buckets there are.
     dedup_events_max: int = Field(8_000_000, ge=1000)
     #: Redis Cluster hash tags the memory is spread over; a rebuild is needed to change it.
     dedup_shards: int = Field(4, ge=1, le=4096)

@@ -34,7 +34,7 @@ from metering.errors import DependencyDown, PermanentError
 from metering.settings import Settings
 from sinks.clickhouse import clickhouse_errors, insert_arrow
 from sinks.dedup_connection import connect_redis, redis_errors
-from sinks.dedup_memory import script_text
+from sinks.dedup_form import script_text
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ATTEMPTS_MAX = 50

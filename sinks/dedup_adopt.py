@@ -27,11 +27,14 @@ from metering.errors import DependencyDown
 from metering.settings import Settings
 from sinks.clickhouse import clickhouse_errors
 from sinks.dedup_connection import connect_redis, redis_errors, run_id
-from sinks.dedup_memory import FORMAT, MemoryLayout, RedisDedupMemory
+from sinks.dedup_form import ClaimForm, form_of
+from sinks.dedup_memory import MemoryLayout, RedisDedupMemory
 from sinks.dedup_rebuild import newest_record_ms, restore_from_raw
 from sinks.dedup_rebuild_shards import RebuildShards
 
 _LOCK_MS = 60_000
+#: The settings spread it otherwise now, or Redis got or lost the module.
+_LAID_OUT_ANEW = "laid out anew"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,15 +105,14 @@ class _Adopter:
     def adopt(self) -> RedisDedupMemory:
         while True:
             record = recorded_memory(self._client)
-            run = run_id(self._redis)
-            if record is not None and self._is_whole(record.marker):
-                if record.run == run:
-                    return self._attach(record.marker, run)
-                self._try_rebuild(reason="redis restarted", whole=False)
-            elif record is None:
-                self._try_rebuild(reason="first use", whole=True)
+            run, form = run_id(self._redis), form_of(self._redis)
+            lacks = "first use" if record is None else self._lacks(record.marker, form)
+            if record is None or lacks:
+                self._try_rebuild(reason=lacks, whole=True)
+            elif record.run == run:
+                return self._attach(record.marker, run, form)
             else:
-                self._try_rebuild(reason="memory lost", whole=True)
+                self._try_rebuild(reason="redis restarted", whole=False)
 
     def rebuild(self, *, reason: str, whole: bool) -> int:
         token = uuid.uuid4().hex
@@ -136,7 +138,7 @@ class _Adopter:
 
     def _rebuild(self, token: str, *, reason: str, whole: bool) -> int:
         run = run_id(self._redis)
-        shards = RebuildShards(self._redis, self._layout, token)
+        shards = RebuildShards(self._redis, self._layout, token, form=form_of(self._redis))
         shards.start()
         raw_ms = newest_record_ms(self._client)
         # Claims precede raw: a shard that is behind raw's newest generation has lost its own state.
@@ -158,25 +160,30 @@ class _Adopter:
         shards.finish(marker, born)
         return count
 
-    def _is_whole(self, marker: str) -> bool:
-        """Every shard has the marker and was laid out as the settings say."""
+    def _lacks(self, marker: str, form: ClaimForm) -> str:
+        """Why the memory cannot be used as it is, as the reason of a rebuild; "" if it can."""
         layout = self._layout
-        expected = [marker, str(layout.buckets), str(layout.window_ms), FORMAT]
+        expected = [marker, str(layout.buckets), str(layout.window_ms), form.value]
+        lacks = ""
         with redis_errors("reading the dedup memory's marker"):
             for shard in range(self._layout.shards):
                 found: Any = self._redis.hmget(
                     self._layout.state_key(shard), ["marker", "buckets", "window_ms", "format"]
                 )
-                if [value.decode() if value else "" for value in found] != expected:
-                    return False
-            beyond = self._redis.exists(self._layout.state_key(self._layout.shards))
-        return not beyond
+                texts = [value.decode() if value else "" for value in found]
+                if texts[0] != marker:
+                    return "memory lost"
+                if texts != expected:
+                    lacks = _LAID_OUT_ANEW
+            if self._redis.exists(self._layout.state_key(self._layout.shards)):
+                lacks = _LAID_OUT_ANEW
+        return lacks
 
-    def _attach(self, marker: str, run: str) -> RedisDedupMemory:
+    def _attach(self, marker: str, run: str, form: ClaimForm) -> RedisDedupMemory:
         with redis_errors("reading the dedup memory's state"):
             born: Any = self._redis.hget(self._layout.state_key(0), "born")
         return RedisDedupMemory(
-            self._url, self._layout, marker=marker, run=run, complete=born == b"empty"
+            self._url, self._layout, form=form, marker=marker, run=run, complete=born == b"empty"
         )
 
     def _lock(self, token: str) -> bool:

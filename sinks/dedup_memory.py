@@ -1,10 +1,11 @@
-"""The dedup memory in Redis: who came first, in many small hashes (see `claim_packing`).
+"""The dedup memory in Redis: who came first, in many small buckets (see `claim_packing`).
 
 Keys of one namespace, per shard `s`:
 
     <prefix>:{d<s>}                     hash: marker, newest and first window, generations
     <prefix>:{d<s>}:entries             hash: window -> claims in it; not those of a lost answer
     <prefix>:{d<s>}:<window>:<bucket>   hash: field -> owner and digest, kept as a listpack
+    <prefix>:{d<s>}:<window>            the same of all buckets, where Redis has tables for it
 
 Guarantee: a claim is atomic on its shard and refused when the marker or the generation is not the
 one in force. After an error nothing is known about the claims sent; asking again is harmless.
@@ -12,7 +13,6 @@ one in force. After an error nothing is known about the claims sent; asking agai
 
 from dataclasses import dataclass
 from datetime import timedelta
-from importlib.resources import files
 from typing import Any
 
 import numpy as np
@@ -24,13 +24,12 @@ from metering.claim_packing import BUCKET_BYTES, VALUE_BYTES, pack_claims, shard
 from metering.claims import Claim, ClaimAnswers, Claims, CoverageMoved
 from metering.errors import AssignmentLost, ClaimsForgotten, DedupMemoryLost
 from sinks.dedup_connection import connect_redis, redis_errors
+from sinks.dedup_form import ClaimForm, claim_commands, script_text
 from sinks.dedup_load import DedupLoad, dedup_load, entries_key
 from sinks.dedup_servers import Call, call_each, servers_of
 from sinks.dedup_transactions import Asked, ClaimTransactions
 
-#: How the keys are laid out; a memory of another format is rebuilt when it is adopted.
-FORMAT = "3"
-#: Entries that a bucket is laid out for; Redis keeps a listpack up to 512 entries.
+#: Entries that a bucket is laid out for; Redis keeps a hash as a listpack up to 512 entries.
 BUCKET_ENTRIES = 24
 #: Claims in one script call or transaction: the server is blocked for a few milliseconds at most.
 CLAIMS_PER_CALL = 4096
@@ -76,17 +75,17 @@ class RedisDedupMemory:
     """
 
     def __init__(
-        self, url: str, layout: MemoryLayout, *, marker: str, run: str, complete: bool
-    ) -> None:
+        self, url: str, layout: MemoryLayout, *, form: ClaimForm, marker: str, run: str,
+        complete: bool,
+    ) -> None:  # fmt: skip
         """Attach to an adopted memory; `complete` says that nothing was ever expired from it."""
         self._layout = layout
         self._marker = marker
         self._complete = complete
         self._client = connect_redis(url, run=run)
-        self._claim: Any = self._client.register_script(script_text("dedup_claim.lua"))
-        self._owned: Any = self._client.register_script(script_text("dedup_owned.lua"))
+        self._form = form
+        self._commands = claim_commands(self._client, form)
         self._advancing: Any = self._client.register_script(script_text("dedup_advance.lua"))
-        self._reassigning: Any = self._client.register_script(script_text("dedup_reassign.lua"))
         states = [layout.state_key(shard) for shard in range(layout.shards)]
         self._transactions = ClaimTransactions(connect_redis(url, run=run, protocol=2), states)
         self._is_contested = False
@@ -113,7 +112,10 @@ class RedisDedupMemory:
         return Source(stream, partition, generation)
 
     def claim(self, claims: Claims) -> ClaimAnswers:
-        """Claim by one transaction for each shard; what that leaves open the script decides."""
+        """Claim by one command for each shard and up to `CLAIMS_PER_CALL` claims.
+
+        Of hashes, by one transaction for each shard; what that leaves open the script decides.
+        """
         self._see(claims.record_ms // self._layout.window_ms)
         self._require_remembered()
         window = self._newest_window
@@ -122,13 +124,13 @@ class RedisDedupMemory:
         field = assignment_field(claims.source.stream, claims.source.partition)
         asked = Asked(self._marker, field, claims.source.generation, window)
         answers = _first(claims)
-        if self._is_contested:
+        if self._is_contested or self._form is ClaimForm.TABLES:
             left = np.arange(len(claims), dtype=np.int64)
         else:
             left = np.flatnonzero(~self._put(asked, claims))
         if len(left):
             told = self._answers(
-                self._claim, claims.at(left), args=[field, asked.generation, window]
+                self._commands.claim, claims.at(left), args=[field, asked.generation, window]
             )
             answers.statuses[left] = told.statuses
             answers.owner_partitions[left] = told.owner_partitions
@@ -140,7 +142,9 @@ class RedisDedupMemory:
 
     def owned(self, claims: Claims) -> NDArray[np.bool_]:
         """Ask in one round trip, as `claim` does."""
-        found: NDArray[np.bool_] = self._answers(self._owned, claims, args=[]).statuses == Claim.OWN
+        found: NDArray[np.bool_] = (
+            self._answers(self._commands.owned, claims, args=[]).statuses == Claim.OWN
+        )
         return found
 
     def reassign(self, claims: Claims, *, are_held: bool) -> None:
@@ -148,7 +152,7 @@ class RedisDedupMemory:
 
         For distinct values after a correction, while their partitions are fenced.
         """
-        self._answers(self._reassigning, claims, args=[int(are_held)])
+        self._answers(self._commands.reassign, claims, args=[int(are_held)])
 
     def stale(self, sources: list[Source]) -> list[Source]:
         """Ask the home shard, which every assignment reaches first."""
@@ -185,7 +189,7 @@ class RedisDedupMemory:
         return (newest - 1) * self._layout.window_ms
 
     def forget_expired(self) -> int:
-        """Free the generations that nobody looks at any more; the number of buckets freed.
+        """Free the generations that nobody looks at any more; the number of keys freed.
 
         Any worker may do it at any time, and two at once do no harm.
         """
@@ -236,12 +240,15 @@ class RedisDedupMemory:
             raise ClaimsForgotten(msg)
 
     def _free(self, state: str, window: int) -> int:
+        if self._form is ClaimForm.TABLES:
+            unlinked: Any = self._client.unlink(f"{state}:{window}")
+            return int(unlinked)
         prefix, freed = f"{state}:{window}:".encode(), 0
         for first in range(0, self._layout.buckets, CLAIMS_PER_CALL):
             last = min(first + CLAIMS_PER_CALL, self._layout.buckets)
             numbers = range(first, last)
             names = [prefix + bucket.to_bytes(BUCKET_BYTES, "big") for bucket in numbers]
-            unlinked: Any = self._client.unlink(*names)
+            unlinked = self._client.unlink(*names)
             freed += int(unlinked)
         return freed
 
@@ -286,7 +293,7 @@ class RedisDedupMemory:
         for reply in replies:
             if isinstance(reply, Exception):
                 with redis_errors("claiming identities"):
-                    if isinstance(reply, redis.exceptions.NoScriptError):
+                    if isinstance(reply, redis.exceptions.NoScriptError) or _is_unknown(reply):
                         raise DedupMemoryLost(self._lost())
                     raise reply
             if reply == b"M":
@@ -303,13 +310,7 @@ class RedisDedupMemory:
 
     def _load_scripts(self) -> None:
         with redis_errors("loading scripts"):
-            for script in (
-                self._claim,
-                self._owned,
-                self._begin,
-                self._advancing,
-                self._reassigning,
-            ):
+            for script in (*self._commands.scripts, self._begin, self._advancing):
                 for server in servers_of(self._client):
                     server.script_load(script.script)
 
@@ -340,6 +341,6 @@ def _answers(claims: Claims, *, orders: list[Any], replies: list[bytes]) -> Clai
     return answers
 
 
-def script_text(name: str) -> str:
-    """Source of one of the Lua scripts beside this module."""
-    return files("sinks").joinpath(name).read_text(encoding="utf-8")
+def _is_unknown(reply: Exception) -> bool:
+    """The server has not the module that the memory needs."""
+    return isinstance(reply, redis.ResponseError) and str(reply).startswith("unknown command")

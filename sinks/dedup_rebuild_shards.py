@@ -11,7 +11,8 @@ from metering.claim_packing import pack_claims, shard_of
 from metering.claims import Claims
 from metering.errors import DependencyDown
 from sinks.dedup_connection import redis_errors
-from sinks.dedup_memory import CLAIMS_PER_CALL, FORMAT, MemoryLayout, script_text
+from sinks.dedup_form import ClaimForm, claim_commands, script_text
+from sinks.dedup_memory import CLAIMS_PER_CALL, MemoryLayout
 from sinks.dedup_servers import Call, call_each
 
 _KEYS_PER_CALL = 1000
@@ -20,13 +21,16 @@ _KEYS_PER_CALL = 1000
 class RebuildShards:
     """Raises `DependencyDown` from any call once another rebuilder has started."""
 
-    def __init__(self, server: redis.Redis, layout: MemoryLayout, token: str) -> None:
-        """`token` names this rebuild."""
+    def __init__(
+        self, server: redis.Redis, layout: MemoryLayout, token: str, *, form: ClaimForm
+    ) -> None:
+        """`token` names this rebuild; claims are kept in this form from now on."""
         self.layout = layout
         self._server = server
         self._token = token
         self._step: Any = server.register_script(script_text("dedup_rebuild.lua"))
-        self._restore: Any = server.register_script(script_text("dedup_restore.lua"))
+        self._form = form
+        self._restore: Any = claim_commands(server, form).restore
 
     def start(self) -> None:
         """Take the marker out of every shard; all claims are refused from here on."""
@@ -78,7 +82,7 @@ class RebuildShards:
         """Put the memory in force."""
         state = {
             "marker": marker, "buckets": str(self.layout.buckets),
-            "window_ms": str(self.layout.window_ms), "format": FORMAT, **fields,
+            "window_ms": str(self.layout.window_ms), "format": self._form.value, **fields,
         }  # fmt: skip
         for shard in range(self.layout.shards):
             self._change("finish", shard, *(text for pair in state.items() for text in pair))

@@ -11,6 +11,7 @@ from metering.settings import Settings
 from sinks.clickhouse import clickhouse_errors
 from sinks.dedup_adopt import layout_of
 from sinks.dedup_connection import connect_redis, redis_errors, run_id
+from sinks.dedup_form import ClaimForm, form_of
 from sinks.dedup_load import entries_key
 from sinks.dedup_memory import MemoryLayout
 from sinks.dedup_servers import infos, server_of, servers_of
@@ -40,7 +41,10 @@ class Generation:
 
 @dataclass(slots=True)
 class Sample:
-    """Some buckets: how full, how they are kept, and what they cost."""
+    """Some buckets, or all where that is known: how full, how they are kept, and what they cost.
+
+    `listpacks` is of hashes: those that Redis keeps packed.
+    """
 
     buckets: int = 0
     entries: int = 0
@@ -60,6 +64,7 @@ class DedupStatus:
 
     adoptions: list[Adoption]
     run: str
+    form: ClaimForm
     shards: int
     shards_ready: int = 0
     buckets: int = 0
@@ -94,7 +99,7 @@ def dedup_status(settings: Settings, client: Client) -> DedupStatus:
             for each in servers_of(server)
         ]
         status = DedupStatus(
-            [Adoption(*row) for row in rows], run_id(server), layout.shards,
+            [Adoption(*row) for row in rows], run_id(server), form_of(server), layout.shards,
             buckets=layout.buckets, used_memory=sum(int(each["used_memory"]) for each in memory),
             maxmemory=sum(int(each["maxmemory"]) for each in memory),
             listpack_limit=min(map(int, limits)),
@@ -104,9 +109,8 @@ def dedup_status(settings: Settings, client: Client) -> DedupStatus:
             key = layout.state_key(shard)
             _read_shard(status, layout, server.hgetall(key), server.hgetall(entries_key(key)))
         status.generations.sort(key=lambda each: each.window)
-        status.sample = _sample(
-            server, layout, windows=[each.window for each in status.generations]
-        )
+        look = _all if status.form is ClaimForm.TABLES else _sample
+        status.sample = look(server, layout, windows=[each.window for each in status.generations])
         server.close()
     return status
 
@@ -117,8 +121,9 @@ def _read_shard(
 ) -> None:  # fmt: skip
     fields = {name.decode(): value.decode() for name, value in state.items()}
     marker = status.adoptions[0].marker if status.adoptions else ""
-    wanted = (marker, str(layout.buckets), str(layout.window_ms))
-    if marker and tuple(fields.get(n) for n in ("marker", "buckets", "window_ms")) == wanted:
+    wanted = (marker, str(layout.buckets), str(layout.window_ms), status.form.value)
+    names = ("marker", "buckets", "window_ms", "format")
+    if marker and tuple(fields.get(name) for name in names) == wanted:
         status.shards_ready += 1
     newest = int(fields.get("newest", 0))
     generations = {each.window: each for each in status.generations}
@@ -135,6 +140,20 @@ def _read_shard(
             key = f"{place[0]}/{place[2]}"
             status.assignments[key] = max(status.assignments.get(key, 0), int(value))
     status.generations = list(generations.values())
+
+
+def _all(server: Any, layout: MemoryLayout, *, windows: list[int]) -> Sample:
+    found = Sample()
+    for shard in range(layout.shards):
+        for window in windows:
+            key = f"{layout.state_key(shard)}:{window}"
+            told = server_of(server, key).execute_command("METERLINE.TABLE", key)
+            entries, buckets, fullest, size = told
+            found.buckets += buckets
+            found.entries += entries
+            found.entries_max = max(found.entries_max, fullest)
+            found.bytes_used += size
+    return found
 
 
 def _sample(server: Any, layout: MemoryLayout, *, windows: list[int]) -> Sample:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from dataflows.kafka_reader import kafka_config
+from deploy.localstack.redis_module import VARIABLE
 from deploy.localstack.stack import LocalStack
 from metering.settings import Settings, load_settings
 from sinks.clickhouse import connect_clickhouse
@@ -28,6 +29,28 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
         yield servers
     finally:
         servers.down()
+
+
+@pytest.fixture(scope="session")
+def plain_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of a Redis as anybody runs it: without Meterline's module."""
+    servers = LocalStack(tmp_path_factory.mktemp("plain"), environment={VARIABLE: "no"})
+    try:
+        servers.up(["redis"])
+        yield servers.service("redis").address
+    finally:
+        servers.down()
+
+
+@pytest.fixture(params=["tables", "hashes"])
+def either(
+    request: pytest.FixtureRequest, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> Settings:
+    """A fresh deployment, once on each form of the dedup memory."""
+    if request.param == "tables":
+        return settings
+    monkeypatch.setenv("REDIS_URL", request.getfixturevalue("plain_redis"))
+    return load_settings(catalog=CATALOG, http_port=0)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from cli.checks.result import Check, judged
 from metering.settings import Settings
 from sinks.clickhouse import connect_clickhouse
 from sinks.dedup_connection import connect_redis, redis_errors
+from sinks.dedup_form import ClaimForm, form_of
 from sinks.dedup_memory import BUCKET_ENTRIES
 from sinks.dedup_servers import servers_of
 from sinks.dedup_status import DedupStatus, dedup_status
@@ -17,7 +18,7 @@ from sinks.dedup_status import DedupStatus, dedup_status
 AREA = "redis"
 _VERSION_MIN = (7, 0)
 #: What an entry costs in well filled buckets, with Redis' own overhead.
-_ENTRY_BYTES = 30
+_ENTRY_BYTES = {ClaimForm.HASHES: 30, ClaimForm.TABLES: 24}
 _USED_WARN, _USED_FAIL = 0.8, 0.95
 _SECOND = timedelta(seconds=1)
 
@@ -29,25 +30,23 @@ def check_redis(settings: Settings) -> list[Check]:
     """
     client: Any = connect_redis(settings.redis_url.get_secret_value())
     with redis_errors("looking at the server"):
-        servers = servers_of(client)
+        servers, form = servers_of(client), form_of(client)
+        needed = 2 * settings.dedup_events_max * _ENTRY_BYTES[form] // len(servers)
         if len(servers) == 1:
-            found = _check_server(settings, servers[0], share=1)
+            found = _check_server(servers[0], needed, form=form)
         else:
             found = [
                 replace(check, name=f"{check.name} ({_address(server)})")
                 for server in sorted(servers, key=_address)
-                for check in _check_server(settings, server, share=len(servers))
+                for check in _check_server(server, needed, form=form)
             ]
         client.close()
     return found
 
 
-def _check_server(settings: Settings, server: Any, *, share: int) -> list[Check]:
-    """One server, which holds the memory, or one part in `share` of it."""
+def _check_server(server: Any, needed: int, *, form: ClaimForm) -> list[Check]:
+    """One server, which needs so many bytes for the memory, or for its part of it."""
     info: dict[str, Any] = server.info()
-    listpack = int(
-        server.config_get("hash-max-listpack-entries").get("hash-max-listpack-entries", 0)
-    )
     before = time.time()
     seconds, microseconds = server.time()
     after = time.time()
@@ -58,14 +57,24 @@ def _check_server(settings: Settings, server: Any, *, share: int) -> list[Check]
             fail="" if _as_numbers(version) >= _VERSION_MIN else "expected 7.0 or newer",
         ),
         *_check_keeping(info),
-        *_check_room(settings, info, share=share),
+        *_check_room(info, needed),
+        *_check_form(server, form),
+        check_clock(AREA, seconds + microseconds / 1_000_000, before, after),
+    ]  # fmt: skip
+
+
+def _check_form(server: Any, form: ClaimForm) -> list[Check]:
+    if form is ClaimForm.TABLES:
+        return [judged(AREA, "claims are kept in", "tables of Meterline's module")]
+    packed = int(server.config_get("hash-max-listpack-entries").get("hash-max-listpack-entries", 0))
+    return [
+        judged(AREA, "claims are kept in", "hashes"),
         judged(
-            AREA, "hash-max-listpack-entries", str(listpack),
-            warn="" if listpack >= 2 * BUCKET_ENTRIES
+            AREA, "hash-max-listpack-entries", str(packed),
+            warn="" if packed >= 2 * BUCKET_ENTRIES
             else f"entries cost four times as much: CONFIG SET hash-max-listpack-entries "
             f"{4 * BUCKET_ENTRIES}",
         ),
-        check_clock(AREA, seconds + microseconds / 1_000_000, before, after),
     ]  # fmt: skip
 
 
@@ -91,7 +100,8 @@ def check_dedup(settings: Settings) -> list[Check]:
         judged(
             AREA, "dedup fill", f"{fullest} of {settings.dedup_events_max} events in a generation",
             warn="" if fullest <= 2 * settings.dedup_events_max
-            else "buckets outgrow what Redis keeps packed: raise METERLINE_DEDUP_EVENTS_MAX and "
+            else "buckets are fuller than laid out, and claims slower: raise "
+            "METERLINE_DEDUP_EVENTS_MAX and "
             "run `meterline dedup rebuild`",
         ),
     ]  # fmt: skip
@@ -119,9 +129,8 @@ def _check_keeping(info: dict[str, Any]) -> list[Check]:
     ]  # fmt: skip
 
 
-def _check_room(settings: Settings, info: dict[str, Any], *, share: int) -> list[Check]:
+def _check_room(info: dict[str, Any], needed: int) -> list[Check]:
     used, limit = int(info["used_memory"]), int(info["maxmemory"])
-    needed = 2 * settings.dedup_events_max * _ENTRY_BYTES // share
     if not limit:
         return [
             judged(

@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# Puts redis-server, a JDK, Maven, Prometheus and its Alertmanager on this machine where they are
-# missing and may be installed; otherwise `meterline stack up` says what to install.
+# Puts redis-server, a C compiler for its module, a JDK, Maven, Prometheus and its Alertmanager on this
+# machine where they are missing and may be installed; otherwise `meterline stack up` says what to
+# install.
 set -euo pipefail
 wanted=()
 command -v redis-server >/dev/null || wanted+=(redis-server)
+command -v cc >/dev/null || wanted+=(gcc libc6-dev)
 command -v java >/dev/null || wanted+=(default-jre-headless)
 command -v mvn >/dev/null || wanted+=(maven)
 command -v promtool >/dev/null || wanted+=(prometheus)

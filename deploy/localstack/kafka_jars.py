@@ -37,11 +37,16 @@ def find_maven() -> str:
     )
 
 
-def jar_folder(environment: Mapping[str, str]) -> Path:
-    """Return where the jars are: METERLINE_CACHE, else `.meterline/cache` of the repository."""
+def cache_folder(environment: Mapping[str, str]) -> Path:
+    """Return where what is made once is kept: METERLINE_CACHE, else a folder of the repository."""
     cache = environment.get("METERLINE_CACHE", "").strip()
     base = Path(cache) if cache else _REPOSITORY / ".meterline" / "cache"
-    return base.absolute() / f"kafka-{_pom_version()}"
+    return base.absolute()
+
+
+def jar_folder(environment: Mapping[str, str]) -> Path:
+    """Return where the jars are."""
+    return cache_folder(environment) / f"kafka-{_pom_version()}"
 
 
 def fetch_jars(environment: Mapping[str, str]) -> Path:

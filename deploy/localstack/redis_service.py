@@ -12,6 +12,7 @@ from redis.retry import Retry
 
 from deploy.localstack.errors import ProgramMissingError
 from deploy.localstack.ports import LOOPBACK
+from deploy.localstack.redis_module import compiled_module
 from deploy.localstack.service import Progress, Service
 
 DEFAULT_MAXMEMORY = "2gb"
@@ -27,8 +28,8 @@ maxmemory {maxmemory}
 maxmemory-policy noeviction
 appendonly yes
 appendfsync everysec
-# An entry takes three times as much in the log as in a snapshot: by default every third of growth
-# would be followed by a rewrite of everything.
+# An entry of a hash takes three times as much in the log as in a snapshot: by default every third
+# of growth would be followed by a rewrite of everything.
 auto-aof-rewrite-percentage 400
 auto-aof-rewrite-min-size 512mb
 save ""
@@ -54,10 +55,12 @@ class RedisService(Service):
         """Find the program and write its configuration."""
         progress(self.name, "preparing")
         find_redis_server()
+        module = compiled_module(self._environment)
         (self.folder / "redis.conf").write_text(
             _CONFIG.format(
                 host=LOOPBACK, port=self.port, folder=self.folder, maxmemory=self.maxmemory
             )
+            + (f'loadmodule "{module}"\n' if module else "")
         )
 
     def command(self) -> list[str]:

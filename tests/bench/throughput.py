@@ -9,6 +9,7 @@ from exactness import check_exact
 from loadtest.figures import Section
 from loadtest.processes import read_cpu
 from sinks.dedup_adopt import layout_of
+from sinks.dedup_form import ClaimForm
 from sinks.dedup_status import dedup_status
 
 
@@ -61,17 +62,21 @@ def _add_redis(section: Section, load: Load, used: int) -> None:
         status = dedup_status(settings, client)
     entries = sum(generation.entries for generation in status.generations)
     layout, sample = layout_of(settings), status.sample
-    shape = (
-        f"{layout.shards} shards x {layout.buckets:,} hashes for {events_max:,} events; of "
-        f"{sample.buckets} looked at {sample.listpacks} are packed, which Redis does up to "
-        f"{status.listpack_limit}"
-    )
+    shape = f"{layout.shards} shards x {layout.buckets:,} buckets for {events_max:,} events"
+    if status.form is ClaimForm.HASHES:
+        shape += (
+            f"; of {sample.buckets} looked at {sample.listpacks} are packed, which Redis does up "
+            f"to {status.listpack_limit}"
+        )
     section.add(
         "redis_bytes_per_event", used / max(entries, 1), "bytes",
         f"growth of used_memory over {entries:,} entries",
     )  # fmt: skip
-    section.add("redis_bytes_per_entry", sample.bytes_per_entry, "bytes", "by MEMORY USAGE")
-    section.add("redis_hash_entries_max", sample.entries_max, "entries", shape)
+    section.add(
+        "redis_bytes_per_entry", sample.bytes_per_entry, "bytes",
+        f"of the {status.form.name.lower()} themselves",
+    )  # fmt: skip
+    section.add("redis_bucket_entries_max", sample.entries_max, "entries", shape)
 
 
 def _add_disk(section: Section, load: Load) -> None:

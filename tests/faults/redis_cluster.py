@@ -23,10 +23,17 @@ _SERVERS, _SLOTS = 3, 16_384
 class RedisCluster:
     """Its servers are numbers; data is in `folder`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, module: Path | None) -> None:
+        """Servers with a module, or without."""
         self._folder = folder
+        self._module = module
         self._ports, self._bus_ports = find_free(_SERVERS), find_free(_SERVERS)
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
+
+    @property
+    def has_module(self) -> bool:
+        """Whether its servers have the module."""
+        return self._module is not None
 
     @property
     def url(self) -> str:
@@ -49,12 +56,14 @@ class RedisCluster:
         """Start one on its data."""
         folder = self._folder / str(number)
         folder.mkdir(parents=True, exist_ok=True)
-        options = {
+        options: dict[str, str | int | Path] = {
             "bind": LOOPBACK, "port": self._ports[number], "cluster-port": self._bus_ports[number],
             "dir": folder, "cluster-enabled": "yes", "cluster-node-timeout": 2000,
             "appendonly": "yes", "save": "", "maxmemory": "256mb",
             "maxmemory-policy": "noeviction",
         }  # fmt: skip
+        if self._module is not None:
+            options["loadmodule"] = self._module
         words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
         with (folder / "log").open("ab") as log:
             self._processes[number] = subprocess.Popen(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -13,18 +14,21 @@ from redis_cluster import RedisCluster
 
 from cli.checks.redis import check_redis
 from cli.checks.result import Level
+from deploy.localstack.redis_module import compiled_module
 from deploy.localstack.stack import LocalStack
 from loadtest.plan import Plan
 from sinks.clickhouse import connect_clickhouse
+from sinks.dedup_form import ClaimForm
 from sinks.dedup_status import dedup_status
 
 _SHARDS = ("d0", "d1", "d2", "d3")
 
 
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[RedisCluster]:
-    """A fresh one."""
-    made = RedisCluster(tmp_path / "cluster")
+@pytest.fixture(params=[ClaimForm.TABLES, ClaimForm.HASHES], ids=["tables", "hashes"])
+def cluster(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[RedisCluster]:
+    """A fresh one, which keeps claims in this form."""
+    module = compiled_module(os.environ) if request.param is ClaimForm.TABLES else None
+    made = RedisCluster(tmp_path / "cluster", module=module)
     try:
         made.up()
         yield made
@@ -32,8 +36,10 @@ def cluster(tmp_path: Path) -> Iterator[RedisCluster]:
         made.down()
 
 
-@pytest.mark.parametrize("fault", ["restarted", "wiped"])
-@pytest.mark.parametrize("holds", ["the home shard", "another shard"])
+@pytest.mark.parametrize(
+    ("fault", "holds"),
+    [("restarted", "the home shard"), ("wiped", "the home shard"), ("wiped", "another shard")],
+)
 def test_one_server_of_a_cluster_lost_under_load_costs_no_event(
     fault_stack: LocalStack, cluster: RedisCluster, tmp_path: Path, seed: int, *,
     fault: str, holds: str,
@@ -65,4 +71,5 @@ def test_one_server_of_a_cluster_lost_under_load_costs_no_event(
         assert ("memory lost" if fault == "wiped" else "redis restarted") in reasons
         status = dedup_status(deployment.settings, connect_clickhouse(deployment.settings))
         assert status.is_in_force
+        assert status.form is (ClaimForm.TABLES if cluster.has_module else ClaimForm.HASHES)
         assert all(check.level != Level.FAIL for check in check_redis(deployment.settings))

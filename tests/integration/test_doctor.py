@@ -84,11 +84,22 @@ def test_a_redis_that_may_forget_fails(settings: Settings, redis: Any) -> None:
     assert "noeviction" in found["todo"]
 
 
-def test_a_redis_that_keeps_nothing_or_packs_nothing_warns(settings: Settings, redis: Any) -> None:
+def test_a_redis_that_keeps_nothing_warns(settings: Settings, redis: Any) -> None:
     redis.config_set("appendonly", "no")
-    redis.config_set("hash-max-listpack-entries", "32")
     assert _check(settings, "redis", "append-only")["level"] == "warn"
+    assert "tables" in _check(settings, "redis", "claims are kept in")["found"]
+
+
+def test_a_plain_redis_that_packs_nothing_warns(
+    settings: Settings, plain_redis: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REDIS_URL", plain_redis)
+    server: Any = connect_redis(plain_redis)
+    assert _check(settings, "redis", "claims are kept in")["found"] == "hashes"
+    assert _check(settings, "redis", "hash-max-listpack")["level"] == "ok"
+    server.config_set("hash-max-listpack-entries", "32")
     assert _check(settings, "redis", "hash-max-listpack")["level"] == "warn"
+    server.config_set("hash-max-listpack-entries", "512")
 
 
 def test_a_redis_that_is_nearly_full_fails(settings: Settings, redis: Any) -> None:

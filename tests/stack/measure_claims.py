@@ -1,8 +1,8 @@
 """What a claim costs Redis as the dedup memory fills: `python -m tests.stack.measure_claims`.
 
-Two local Redis, one on huge pages and one on small ones, get the same new identities in turns, as a
-worker claims them. Prints microseconds of the server's CPU time for a claim, by how many
-identities it holds, and what it holds them in.
+Three local Redis get the same new identities in turns, as a worker claims them: one with
+Meterline's module, one without, and one without and on small pages of memory. Prints microseconds
+of the server's CPU time for a claim, by how many identities it holds, and the bytes of each.
 """
 
 from __future__ import annotations
@@ -12,25 +12,43 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import psutil
 
+from deploy.localstack.redis_module import VARIABLE
 from deploy.localstack.stack import LocalStack
 from loadtest.dedup_room import make_room
 from metering.batch import Source
 from metering.claims import Claims
 from metering.settings import load_settings
 from sinks.dedup_connection import connect_redis, run_id
+from sinks.dedup_form import ClaimForm
 from sinks.dedup_memory import MemoryLayout, RedisDedupMemory
 
 _CALL = 16_384
 _TURN = 64 * _CALL
 _STREAM, _MARKER = "usage.events:measured", "measured"
-_PAGES = {"huge": "thp:always", "small": "thp:never"}
+
+
+class Kind(NamedTuple):
+    """One way to keep claims."""
+
+    form: ClaimForm
+    pages: str
+
+    def __str__(self) -> str:
+        """A word or two."""
+        return f"{self.form.name.lower()} on {self.pages} pages"
+
+
+_KINDS = (
+    Kind(ClaimForm.TABLES, "huge"), Kind(ClaimForm.HASHES, "huge"), Kind(ClaimForm.HASHES, "small"),
+)  # fmt: skip
 
 
 def main() -> None:
@@ -43,18 +61,16 @@ def main() -> None:
     asked = parser.parse_args()
     planned = asked.planned or asked.events
     say(f"{asked.events:,} identities, laid out for {planned:,}, seed {asked.seed}")
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        filled(Path(folder), "huge", planned) as huge,
-        filled(Path(folder), "small", planned) as small,
-    ):
-        measure(huge, small, asked)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        servers = {kind: stack.enter_context(filled(folder, kind, planned)) for kind in _KINDS}
+        measure(servers, asked)
 
 
 class Filled:
     """One Redis, and what it has spent on claims."""
 
-    def __init__(self, url: str, pid: int, planned: int) -> None:
+    def __init__(self, url: str, pid: int, *, form: ClaimForm, planned: int) -> None:
         """Attach to an empty memory that is laid out for `planned` identities."""
         settings = load_settings()
         layout = MemoryLayout.planned(
@@ -67,7 +83,7 @@ class Filled:
         for shard in range(layout.shards):
             self._store.hset(layout.state_key(shard), "marker", _MARKER)
         self._memory = RedisDedupMemory(
-            url, layout, marker=_MARKER, run=run_id(self._store), complete=True
+            url, layout, form=form, marker=_MARKER, run=run_id(self._store), complete=True
         )
         self._source: Source = self._memory.begin(_STREAM, 0)
 
@@ -86,12 +102,10 @@ class Filled:
             assert not answers.statuses.any(), "an identity was held that is new"
         return self._spent_s() - before
 
-    def bytes_held(self) -> tuple[int, int]:
-        """What the server says it uses, and what of its memory is on huge pages."""
+    def bytes_held(self) -> int:
+        """What the server says it uses."""
         info: dict[str, int] = self._store.info("memory")
-        rollup = Path(f"/proc/{self._server.pid}/smaps_rollup").read_text()
-        (line,) = (each for each in rollup.splitlines() if each.startswith("AnonHugePages:"))
-        return info["used_memory"], int(line.split()[1]) << 10
+        return info["used_memory"]
 
     def close(self) -> None:
         """Give the connections back."""
@@ -104,40 +118,40 @@ class Filled:
 
 
 @contextmanager
-def filled(folder: Path, pages: str, planned: int) -> Iterator[Filled]:
-    """A Redis of its own on `pages`."""
-    stack = LocalStack(folder / pages, environment={})
-    os.environ["MALLOC_CONF"] = _PAGES[pages]
+def filled(folder: Path, kind: Kind, planned: int) -> Iterator[Filled]:
+    """A Redis of its own."""
+    wanted = {} if kind.form is ClaimForm.TABLES else {VARIABLE: "no"}
+    stack = LocalStack(folder / str(kind).replace(" ", "-"), environment=wanted)
+    os.environ["MALLOC_CONF"] = "thp:always" if kind.pages == "huge" else "thp:never"
     try:
         stack.up(["redis"])
         service = stack.service("redis")
         pid = service.pid
         assert pid is not None
-        found = Filled(service.address, pid, planned)
+        found = Filled(service.address, pid, form=kind.form, planned=planned)
         yield found
         found.close()
     finally:
         stack.down()
 
 
-def measure(huge: Filled, small: Filled, asked: argparse.Namespace) -> None:
+def measure(servers: dict[Kind, Filled], asked: argparse.Namespace) -> None:
     """Print a line for each part of the identities."""
     random = np.random.default_rng(asked.seed)
     every = max(asked.events // asked.rows // _TURN, 1) * _TURN
     claimed = 0
     while claimed < asked.events:
-        spent = {"huge": 0.0, "small": 0.0}
+        spent = dict.fromkeys(servers, 0.0)
         for _ in range(every // _TURN):
             identities = random.integers(0, 2**64, (_TURN, 2), dtype=np.uint64)
-            spent["huge"] += huge.claim(identities, claimed)
-            spent["small"] += small.claim(identities, claimed)
+            for kind, server in servers.items():
+                spent[kind] += server.claim(identities, claimed)
             claimed += _TURN
-        used, on_huge = huge.bytes_held()
-        say(
-            f"{claimed:>12,} held: {spent['huge'] / every * 1e6:.2f} us a claim on huge pages, "
-            f"{spent['small'] / every * 1e6:.2f} on small ones; {used / claimed:.1f} bytes each, "
-            f"{on_huge / 2**20:,.0f} MiB on huge pages"
+        told = (
+            f"{kind} {spent[kind] / every * 1e6:.2f} us, {server.bytes_held() / claimed:.1f} bytes"
+            for kind, server in servers.items()
         )
+        say(f"{claimed:>12,} held: {'; '.join(told)}")
 
 
 def say(line: str) -> None:
