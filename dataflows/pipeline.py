@@ -1,7 +1,7 @@
 """The live path on one page.
 
     source   micro-batches of one partition, in offset order, and ticks
-    decode   bytes -> columns | rejections                               (pure)
+    decode   bytes -> columns | rejections                               (pure, beside the flow)
     load     the ledger's units; what is absorbed is marked
     dedup    first, own, duplicate, conflict                             (Redis, beside the flow)
     account  late?, totals, watermark; cut into flushes; the sink writes (ClickHouse, beside it)

@@ -11,6 +11,7 @@ from typing import cast
 from bytewax.inputs import DynamicSource, StatelessSourcePartition
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Message
 
+from dataflows.decode_ahead import Decoding
 from dataflows.kafka_reader import KafkaReader, message_error
 from metering.batch import RawBatch, Source, Tick
 from metering.errors import AssignmentLost, TopicUnfit
@@ -19,6 +20,8 @@ from metering.errors import AssignmentLost, TopicUnfit
 _TICK_MS = 200
 
 Item = RawBatch | Tick
+#: What the engine gets of it.
+Sent = Decoding | Tick
 
 
 class UsageReader:
@@ -128,16 +131,16 @@ def _by_partition(messages: list[Message]) -> dict[int, list[Message]]:
     return found
 
 
-class UsageSource(DynamicSource[Item]):
+class UsageSource(DynamicSource[Sent]):
     """The source as the engine sees it; `read` raises `StopIteration` at the end."""
 
-    def __init__(self, read: Callable[[], list[Item]]) -> None:
+    def __init__(self, read: Callable[[], list[Sent]]) -> None:
         """`read` is called by the engine's only worker, and must not wait for long."""
         self._read = read
 
     def build(
         self, _step_id: str, _worker_index: int, worker_count: int
-    ) -> StatelessSourcePartition[Item]:
+    ) -> StatelessSourcePartition[Sent]:
         """The one partition. Raises `ValueError` for more than one worker in a process."""
         if worker_count != 1:
             msg = f"expected one worker per process, got {worker_count}; start more processes"
@@ -145,9 +148,9 @@ class UsageSource(DynamicSource[Item]):
         return _SourcePartition(self._read)
 
 
-class _SourcePartition(StatelessSourcePartition[Item]):
-    def __init__(self, read: Callable[[], list[Item]]) -> None:
+class _SourcePartition(StatelessSourcePartition[Sent]):
+    def __init__(self, read: Callable[[], list[Sent]]) -> None:
         self._read = read
 
-    def next_batch(self) -> list[Item]:
+    def next_batch(self) -> list[Sent]:
         return self._read()

@@ -17,6 +17,7 @@ from dataflows.accounting import Accountant
 from dataflows.assignments import Assignments
 from dataflows.catalog_watch import rating_of
 from dataflows.claim_queue import ClaimQueue
+from dataflows.decode_ahead import DecodeAhead, Decoding
 from dataflows.dedup import Decided, Deduplicator
 from dataflows.flusher import Flusher
 from dataflows.health import Health
@@ -26,7 +27,7 @@ from dataflows.measures import Measures
 from dataflows.outcome import Outcome
 from dataflows.source import UsageReader
 from dataflows.watermark import Watermarks
-from metering.batch import EventBatch, RawBatch, Source, Tick
+from metering.batch import EventBatch, Source, Tick
 from metering.decode import Decoder
 from metering.flush import Flush
 from metering.identity import identity_seed
@@ -79,7 +80,7 @@ def _step(
 
 
 class Worker:
-    """The steps of one worker. Everything but claims and flushes happens in one thread."""
+    """The steps of one worker. All but decoding, claims and flushes happens in one thread."""
 
     def __init__(
         self, settings: Settings, book: PriceBook, stream: str, health: Health, *,
@@ -108,7 +109,7 @@ class Worker:
         self._reader: UsageReader | None = None
         self.failure: BaseException | None = None
         self._is_done = False
-        self._decoder = Decoder(catalog, settings)
+        self._decodes = DecodeAhead(Decoder(catalog, settings))
         self._ledger = Ledger(
             catalog, ClickHouseTotals(reads, beside), units_max=settings.ledger_units_max,
             rating=rating_of(book),
@@ -142,7 +143,7 @@ class Worker:
         """A stage took so long."""
         self._health.metrics.stage_seconds.labels(stage).inc(seconds)
 
-    def read(self) -> list[RawBatch | Tick]:
+    def read(self) -> list[Decoding | Tick]:
         """Step `source`. Raises `StopIteration` after the last tick, or when a step failed."""
         if self.failure is not None and self._fails_loudly:
             raise self.failure
@@ -151,21 +152,17 @@ class Worker:
         return self._read(None)
 
     @_step("source")
-    def _read(self, _item: None) -> list[RawBatch | Tick]:
+    def _read(self, _item: None) -> list[Decoding | Tick]:
         if self._reader is None:
             self._reader = self._join()
         items = self._reader.next_batch()
         self._is_done = any(isinstance(item, Tick) and item.last for item in items)
-        return items
+        return self._decodes.step(items, is_behind=self._reader.is_behind)
 
     @_step("decode")
-    def decode(self, item: RawBatch | Tick) -> list[EventBatch | Tick]:
+    def decode(self, item: Decoding | Tick) -> list[EventBatch | Tick]:
         """Step `decode`."""
-        if isinstance(item, Tick):
-            return [item]
-        batch = self._decoder.decode(item)
-        batch.raw = item
-        return [batch]
+        return [item if isinstance(item, Tick) else item.result()]
 
     @_step("load")
     def load(self, item: EventBatch | Tick) -> list[LedgerPlan | Tick]:
@@ -220,6 +217,7 @@ class Worker:
 
     def close(self) -> None:
         """Drop everything; what is not durable is read again by whoever comes next."""
+        self._decodes.close()
         self._claims.close()
         self._ledger.close()
         self._flusher.close()

@@ -10,6 +10,8 @@ from pathlib import Path
 import psutil
 
 OTHERS = "others"
+#: What the worker's other threads are for.
+_BESIDE = "decoding, claims, flush, HTTP"
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ def _process_seconds(pid: int) -> float:
 
 def _thread_seconds(pid: int) -> dict[str, float]:
     """Of the dataflow (the first thread), the Kafka client (named `rdk:`), and all others."""
-    found = {"dataflow": 0.0, "Kafka client": 0.0, "claims, flush, HTTP": 0.0}
+    found = {"dataflow": 0.0, "Kafka client": 0.0, _BESIDE: 0.0}
     try:
         threads = psutil.Process(pid).threads()
     except psutil.NoSuchProcess:
@@ -107,8 +109,8 @@ def _kind(pid: int, thread: int) -> str:
     try:
         name = Path(f"/proc/{pid}/task/{thread}/comm").read_text()
     except OSError:
-        return "claims, flush, HTTP"
-    return "Kafka client" if name.startswith("rdk") else "claims, flush, HTTP"
+        return _BESIDE
+    return "Kafka client" if name.startswith("rdk") else _BESIDE
 
 
 def _difference(later: Mapping[str, float], earlier: Mapping[str, float]) -> dict[str, float]:
