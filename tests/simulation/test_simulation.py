@@ -63,7 +63,7 @@ def test_a_seed_decides_everything() -> None:
     told = {
         subprocess.run(
             [sys.executable, "-c", _DIGEST], cwd=HERE, capture_output=True, text=True, check=True,
-            env={"PYTHONHASHSEED": hash_seed, "PYTHONPATH": f"{HERE}:{HERE.parents[1]}"},
+            env={"PYTHONHASHSEED": hash_seed, "PYTHONPATH": f"{HERE}:{HERE.parent}:{HERE.parents[1]}"},
         ).stdout
         for hash_seed in ("1", "2")
     }  # fmt: skip
