@@ -103,7 +103,7 @@ class Store:
                 (name[3], row) for name, (row, _) in self.rows.items()
                 if name[:3] == key[:3] and key.start // 3600 * 3600 <= name[3] < key.end
             ]  # fmt: skip
-            some = [(start, row) for start, row in every if start >= key.start]
+            some = [(start, row) for start, row in every if start >= key.start and row.events]
             if every:
                 absorbed = max(row.absorbed_offset for _, row in every)
                 found[key] = StoredUnit(absorbed, -1, 0, 0, 0, 0, bytes(16))

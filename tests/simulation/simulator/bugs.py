@@ -9,10 +9,11 @@ from dataflows.dedup import Decided, Deduplicator
 from dataflows.ledger import Ledger, LedgerPlan
 from dataflows.ledger_columns import WINDOWS_KEPT
 from dataflows.ledger_partition import PartitionLedger
+from dataflows.totals_ahead import TotalsAhead
 from metering.batch import EventBatch, Source
 from metering.claims import Claim, ClaimAnswers, Claims
 from metering.flush import Flush
-from metering.totals import PlacedKey, StoredWindow, TotalColumns, WindowKey
+from metering.totals import PlacedKey, StoredUnit, StoredWindow, TotalColumns, UnitKey, WindowKey
 from simulator.clickhouse_model import SimSink
 from simulator.clickhouse_reads import SimReads
 from simulator.redis_model import Owner, SimDedupStore
@@ -240,6 +241,48 @@ class GoesBackToStored(TakesBegunForStored):
     is_new = True
 
 
+class KeepsWhatWasReadAhead(Ledger):
+    """Answers from what was read ahead although it held, changed and forgot that since."""
+
+    def _partition(self, source: Source) -> PartitionLedger:
+        part = super()._partition(source)
+        part.ahead.__class__ = _NeverForgets
+        return part
+
+
+class _NeverForgets(TotalsAhead):
+    def forget_units(self, newest: int) -> None:
+        del newest
+
+    def forget_windows(self, newest: int) -> None:
+        del newest
+
+
+class TakesItToTheNextAssignment(Ledger):
+    """Answers from what an earlier assignment of the partition read ahead."""
+
+    def _partition(self, source: Source) -> PartitionLedger:
+        part = super()._partition(source)
+        known = self.__dict__.setdefault("_known", {})
+        part.ahead = known.setdefault(source.partition, part.ahead)
+        return part
+
+
+class ReadsUnitsLaterThanWindows(Ledger):
+    """Answers windows from what was read ahead, and reads their units anew."""
+
+    def _partition(self, source: Source) -> PartitionLedger:
+        part = super()._partition(source)
+        part.ahead.__class__ = _ReadsUnitsAnew
+        return part
+
+
+class _ReadsUnitsAnew(TotalsAhead):
+    def units(self, keys: list[UnitKey]) -> dict[UnitKey, StoredUnit]:
+        super().units(keys)
+        return self._store.units(self._source.stream, self._source.partition, keys)
+
+
 #: By the rule that is broken; the first seven are the ones that `DESIGN.md` names.
 PLANTED: dict[str, Parts] = {
     "mark_without_owner": Parts(store=MarksWithoutOwner),
@@ -257,4 +300,7 @@ PLANTED: dict[str, Parts] = {
     "windows_ahead_of_unit": Parts(ledger=TrustsWindowsAhead),
     "begun_taken_for_stored": Parts(ledger=TakesBegunForStored),
     "back_to_stored": Parts(ledger=GoesBackToStored),
+    "ahead_of_forgotten": Parts(ledger=KeepsWhatWasReadAhead),
+    "ahead_of_assignment": Parts(ledger=TakesItToTheNextAssignment),
+    "units_after_windows": Parts(ledger=ReadsUnitsLaterThanWindows),
 }

@@ -100,6 +100,11 @@ def draw_plan(rng: Random, theme: str) -> Plan:
             plan, events=44, partitions=1, customers=1, groups=0, meters=meter, again=0.1,
             hours=20.0, lag_hours=12.0,
         )  # fmt: skip
+    if theme == "ahead":
+        return replace(
+            plan, partitions=1, customers=2, groups=rng.choice([0, 2]), odd=0.0, meters=meter,
+            again=0.1, hours=rng.choice([1.0, 3.0, 20.0]), lag_hours=rng.choice([0.2, 12.0]),
+        )  # fmt: skip
     if theme == "twins":
         return replace(
             plan, partitions=2, customers=1, groups=0, meters=meter, again=0.6, elsewhere=1.0,
