@@ -25,7 +25,8 @@ BUGS = [
     ("back_to_stored", "windows"),
     ("absorbed_read_once", "zombies"),
     ("windows_ahead_of_unit", "zombies"),
-    ("ahead_of_forgotten", "ahead"),
+    ("ahead_of_forgotten_units", "ahead"),
+    ("ahead_of_forgotten_windows", "ahead"),
     ("ahead_of_assignment", "ahead"),
     ("units_after_windows", "ahead"),
 ]

@@ -203,6 +203,19 @@ def test_a_unit_whose_borders_were_moved_is_asked_for_and_so_are_its_windows() -
     assert len(store.fold_queries) == 1, "reading again would not help"
 
 
+def test_a_unit_that_begins_before_what_was_read_is_asked_for_and_so_are_its_windows() -> None:
+    store = filled()
+    for number in range(2):
+        store.put((f"c{number}", "m_sum", "{}"), NOON, part=NOON - DAY, row=row_of(5, 2000))
+    ahead = ahead_of(store, keys_min=2)
+    ahead.units([key_of(number, start=NOON - DAY) for number in range(2)])
+    assert store.fold_queries == [(NOON - DAY, 10_000)]
+    assert ahead.units([key_of(7)]) == store.plain([key_of(7)])
+    assert store.unit_queries == [[key_of(7)]]
+    assert ahead.windows([(key_of(7), NOON)]) == {}, "the unit may have been read later"
+    assert ahead.windows([(key_of(1, start=NOON - DAY), NOON)])
+
+
 def test_more_rows_than_there_is_room_for_are_not_read_twice() -> None:
     store = filled()
     ahead = ahead_of(store, room=2699)

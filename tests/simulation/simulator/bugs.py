@@ -241,19 +241,30 @@ class GoesBackToStored(TakesBegunForStored):
     is_new = True
 
 
-class KeepsWhatWasReadAhead(Ledger):
-    """Answers from what was read ahead although it held, changed and forgot that since."""
+class KeepsForgottenUnitsAhead(Ledger):
+    """Answers from what was read ahead of units that it held, changed and forgot since."""
 
     def _partition(self, source: Source) -> PartitionLedger:
         part = super()._partition(source)
-        part.ahead.__class__ = _NeverForgets
+        part.ahead.__class__ = _ForgetsNoUnits
         return part
 
 
-class _NeverForgets(TotalsAhead):
+class _ForgetsNoUnits(TotalsAhead):
     def forget_units(self, newest: int) -> None:
         del newest
 
+
+class KeepsForgottenWindowsAhead(Ledger):
+    """The same of windows."""
+
+    def _partition(self, source: Source) -> PartitionLedger:
+        part = super()._partition(source)
+        part.ahead.__class__ = _ForgetsNoWindows
+        return part
+
+
+class _ForgetsNoWindows(TotalsAhead):
     def forget_windows(self, newest: int) -> None:
         del newest
 
@@ -300,7 +311,8 @@ PLANTED: dict[str, Parts] = {
     "windows_ahead_of_unit": Parts(ledger=TrustsWindowsAhead),
     "begun_taken_for_stored": Parts(ledger=TakesBegunForStored),
     "back_to_stored": Parts(ledger=GoesBackToStored),
-    "ahead_of_forgotten": Parts(ledger=KeepsWhatWasReadAhead),
+    "ahead_of_forgotten_units": Parts(ledger=KeepsForgottenUnitsAhead),
+    "ahead_of_forgotten_windows": Parts(ledger=KeepsForgottenWindowsAhead),
     "ahead_of_assignment": Parts(ledger=TakesItToTheNextAssignment),
     "units_after_windows": Parts(ledger=ReadsUnitsLaterThanWindows),
 }

@@ -101,9 +101,11 @@ def draw_plan(rng: Random, theme: str) -> Plan:
             hours=20.0, lag_hours=12.0,
         )  # fmt: skip
     if theme == "ahead":
+        is_long = rng.random() < 0.5
         return replace(
-            plan, partitions=1, customers=2, groups=rng.choice([0, 2]), odd=0.0, meters=meter,
-            again=0.1, hours=rng.choice([1.0, 3.0, 20.0]), lag_hours=rng.choice([0.2, 12.0]),
+            plan, events=120 if is_long else plan.events, partitions=1, customers=1,
+            groups=0 if is_long else 1, meters=meter, again=0.1, odd=0.0,
+            hours=20.0 if is_long else rng.choice([1.0, 3.0]), lag_hours=12.0 if is_long else 0.2,
         )  # fmt: skip
     if theme == "twins":
         return replace(
