@@ -34,6 +34,9 @@ from metering.totals import (
 #: How long before the newest stored window units may begin that are read ahead: the longest billing
 #: period, and the one before it, for late events.
 _REACH_S = 62 * 86_400
+#: How many hours before the newest one are read one by one, for late events; fewer, if that is too
+#: much.
+_HOURS = (7, 1)
 _LATER_THAN_ANY = 1 << 62
 
 
@@ -85,20 +88,21 @@ class TotalsAhead:
             found |= self._store.units(self._source.stream, self._source.partition, left)
         return found
 
-    def windows(self, asked: list[tuple[UnitKey, int]]) -> dict[PlacedKey, StoredWindow]:
-        """Those of the asked windows that are known to be stored; each with its unit."""
+    def windows(self, asked: list[tuple[UnitKey, int]]) -> dict[PlacedKey, StoredWindow | None]:
+        """What is known of windows, each asked with its unit; None of one that is not stored."""
+        found: dict[PlacedKey, StoredWindow | None] = {}
         if self._folds is None:
-            return {}
+            return found
         recent = [
             (key, window) for key, window in asked if window >= self._recent and self._covers(key)
         ]
         every = self._folds.find([key[:3] for key, _ in recent])
-        return {
-            PlacedKey(self._source.partition, WindowKey(*key[:3], window)): window_of(fold)
-            for (key, window), folds in zip(recent, every, strict=True)
-            for fold in folds
-            if fold.first == window and fold.newest >= 0 and tells(folds, key)
-        }
+        for (key, window), folds in zip(recent, every, strict=True):
+            stored = next((fold for fold in folds if fold.first == window), None)
+            if tells(folds, key) and (stored is None or stored.newest >= 0):
+                place = PlacedKey(self._source.partition, WindowKey(*key[:3], window))
+                found[place] = None if stored is None else window_of(stored)
+        return found
 
     def forget_units(self, newest: int) -> None:
         """Units with windows up to `newest` were forgotten."""
@@ -144,13 +148,14 @@ class TotalsAhead:
         since = self._earliest
         if self._folds is not None:  # not a third time
             since = hour_of(max(self._newest - _REACH_S, 0))
-        recent = max(hour_of(self._newest) - WINDOW_SECONDS, 0)
-        folds = self._store.folds(
-            self._source.stream, self._source.partition, since=since, recent=recent,
-            rows_max=self.room,
-        )  # fmt: skip
         self._missed = 0
-        if folds is None:
-            self._is_too_much = True
-            return
-        self._folds, self._since, self._recent = FoldTable(folds), since, recent
+        for hours in _HOURS:
+            recent = max(hour_of(self._newest) - hours * WINDOW_SECONDS, 0)
+            folds = self._store.folds(
+                self._source.stream, self._source.partition, since=since, recent=recent,
+                rows_max=self.room,
+            )  # fmt: skip
+            if folds is not None:
+                self._folds, self._since, self._recent = FoldTable(folds), since, recent
+                return
+        self._is_too_much = True

@@ -20,7 +20,7 @@ _KEYS_MAX = 20_000
 class _Request:
     stream: str
     keys: frozenset[PlacedKey]
-    known: Mapping[PlacedKey, StoredWindow]
+    known: Mapping[PlacedKey, StoredWindow | None]
     #: Those that one query answers, from when it began.
     together: "list[_Request] | None" = None
     found: dict[PlacedKey, StoredWindow] | None = None
@@ -56,7 +56,7 @@ class WindowReads:
 
     def ask(
         self, stream: str, keys: Iterable[PlacedKey], *,
-        known: Mapping[PlacedKey, StoredWindow] | None = None,
+        known: Mapping[PlacedKey, StoredWindow | None] | None = None,
     ) -> Asked:  # fmt: skip
         """Have windows of a stream read; those that are `known` are not read."""
         known = known or {}

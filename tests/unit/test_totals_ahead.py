@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from itertools import pairwise
-from pathlib import Path
 from random import Random
 
 import numpy as np
@@ -16,13 +14,9 @@ from folding import Row, folds_of
 from test_rated_stream import Store
 
 from dataflows import stored_folds
-from dataflows.catalog_watch import rating_of
-from dataflows.ledger import Ledger
 from dataflows.stored_folds import FoldTable
 from dataflows.totals_ahead import AheadLimits, TotalsAhead
-from metering.batch import RawBatch, Source
-from metering.decode import Decoder
-from metering.settings import load_settings
+from metering.batch import Source
 from metering.totals import (
     FOLDS,
     PlacedKey,
@@ -32,7 +26,6 @@ from metering.totals import (
     UnitKey,
     WindowKey,
 )
-from rating_engine.price_book.load import load_price_book
 
 SOURCE = Source("s", 0, 1)
 HOUR = 3600
@@ -83,11 +76,11 @@ def row_of(units: int, absorbed: int, *, at: int = NOON) -> StoredWindow:
 
 
 def filled(customers: int = 300) -> Counting:
-    """Three meters of each customer, with usage in five hours until noon."""
+    """Three meters of each customer, with usage in four hours until noon, and in two before."""
     store = Counting()
     for number in range(customers):
         for place, meter in enumerate(("m_sum", "m_max", "m_latest")):
-            for hour in range(5):
+            for hour in (0, 1, 2, 3, 15, 17):
                 window = NOON - hour * HOUR
                 row = row_of(number + place + hour, 1000 + number + hour, at=window)
                 store.put((f"c{number}", meter, "{}"), window, row=row)
@@ -116,7 +109,7 @@ def test_many_batches_after_a_cold_start_are_few_queries() -> None:
     assert len(found) == 900, "of 1200; a hundred customers are new"
     assert len(store.unit_queries) == 6
     assert len(store.fold_queries) == 1
-    assert ahead.rows == 900 * 3, "two hours, and what was before them"
+    assert ahead.rows == 900 * 5, "four hours, and what was before them"
 
 
 @pytest.mark.parametrize("seed", range(60))
@@ -138,29 +131,41 @@ def test_answers_are_those_of_the_store_whatever_the_parts(seed: int) -> None:
         borders = sorted({MARCH, *(MARCH + rng.randrange(60) * step for _ in range(4)), APRIL})
     keys = [UnitKey(*each, start, end) for each in texts for start, end in pairwise(borders)]
     ahead = ahead_of(store, keys_min=rng.choice([1, 10]))
-    told: dict[PlacedKey, StoredWindow] = {}
+    told: dict[PlacedKey, StoredWindow | None] = {}
     for _ in range(8):
         some = rng.sample(keys, rng.randint(1, len(keys)))
         assert ahead.units(some) == store.plain(some)
         asked = [(key, key.start + rng.randrange(25) * HOUR) for key in some]
         told |= ahead.windows([(key, window - window % HOUR) for key, window in asked])
-    assert told == store.windows("s", list(told))
-    assert all(row.events for row in told.values())
+    stored = store.windows("s", list(told))
+    assert told == {place: stored.get(place) for place in told}
 
 
-def test_most_of_the_answers_come_from_what_was_read() -> None:
+def windows_told(ahead: TotalsAhead, hours: range) -> set[int]:
+    """Hours of a unit of which something is known; each is right."""
+    told = ahead.windows([(key_of(7), NOON - hour * HOUR) for hour in hours])
+    stored = ahead._store.windows("s", list(told))
+    assert told == {place: stored.get(place) for place in told}
+    return {(NOON - place.key.window_start) // HOUR for place in told}
+
+
+def test_the_newest_hours_are_told_and_those_that_are_not_stored() -> None:
     store = filled()
     ahead = ahead_of(store)
-    windows = [(key_of(n), NOON - hour * HOUR) for n in range(300) for hour in range(3)]
-    assert ahead.windows(windows) == {}, "nothing is read yet"
+    assert windows_told(ahead, range(20)) == set(), "nothing is read yet"
     ahead.units([key_of(0)])
-    told = ahead.windows(windows)
-    places = [
-        PlacedKey(0, WindowKey(f"c{n}", "m_sum", "{}", NOON - hour * HOUR))
-        for n in range(300) for hour in range(2)
-    ]  # fmt: skip
-    assert told == store.windows("s", places), "the two newest hours"
+    assert windows_told(ahead, range(20)) == set(range(8))
+    nobody = PlacedKey(0, WindowKey("c500", "m_sum", "{}", NOON))
+    assert ahead.windows([(key_of(500), NOON)]) == {nobody: None}
     assert store.unit_queries == []
+
+
+def test_fewer_hours_are_told_where_more_would_be_too_much() -> None:
+    store = filled()
+    ahead = ahead_of(store, room=4499)
+    ahead.units([key_of(0)])
+    assert ahead.rows == 2700
+    assert windows_told(ahead, range(20)) == {0, 1}
 
 
 def test_what_was_forgotten_is_read_anew() -> None:
@@ -183,10 +188,9 @@ def test_forgotten_windows_and_older_ones_are_not_told() -> None:
     ahead = ahead_of(store)
     ahead.units([key_of(7)])
     ahead.forget_windows(NOON - HOUR)
-    told = ahead.windows([(key_of(7), NOON), (key_of(7), NOON - HOUR)])
-    assert [place.key.window_start for place in told] == [NOON]
+    assert windows_told(ahead, range(20)) == {0}
     ahead.forget_windows(NOON)
-    assert ahead.windows([(key_of(7), NOON)]) == {}
+    assert windows_told(ahead, range(20)) == set()
     assert ahead.units([key_of(8)]) == store.plain([key_of(8)])
     assert store.unit_queries == [], "units are told as before"
 
@@ -195,7 +199,9 @@ def test_a_unit_whose_borders_were_moved_is_asked_for_and_so_are_its_windows() -
     store = filled()
     ahead = ahead_of(store)
     ahead.units([key_of(0)])
-    moved = key_of(7, start=NOON - 2 * HOUR - HOUR // 2)
+    assert ahead.units([key_of(7, start=NOON - 2 * HOUR)]), "the newest hours are by themselves"
+    assert store.unit_queries == []
+    moved = key_of(7, start=NOON - 16 * HOUR)
     assert ahead.units([moved]) == store.plain([moved])
     assert store.unit_queries == [[moved]]
     assert ahead.windows([(moved, NOON)]) == {}, "the unit may have been read later"
@@ -221,7 +227,7 @@ def test_more_rows_than_there_is_room_for_are_not_read_twice() -> None:
     ahead = ahead_of(store, room=2699)
     for number in range(5):
         assert ahead.units([key_of(number)]) == store.plain([key_of(number)])
-    assert len(store.fold_queries) == 1
+    assert len(store.fold_queries) == 2, "of more hours, of fewer"
     assert len(store.unit_queries) == 5
     assert ahead.rows == 0
     assert ahead.windows([(key_of(0), NOON)]) == {}
@@ -232,10 +238,10 @@ def test_without_room_nothing_is_read_until_there_is_some() -> None:
     ahead = ahead_of(store, room=0)
     ahead.units([key_of(0)])
     assert store.fold_queries == []
-    ahead.room = 2700
+    ahead.room = 4500
     ahead.units([key_of(1)])
-    assert store.fold_queries == [(MARCH, 2700)]
-    assert ahead.rows == 2700
+    assert store.fold_queries == [(MARCH, 4500)]
+    assert ahead.rows == 4500
 
 
 def test_earlier_units_are_read_ahead_once_and_much_earlier_ones_never() -> None:
@@ -283,134 +289,13 @@ def test_numbers_of_any_size_are_kept() -> None:
     assert FoldTable(folds).find([]) == []
 
 
-METERS = "meters:\n" + "".join(
-    f"- {{key: m_{how}, unit: u, aggregation: {how}}}\n" for how in ("sum", "max", "latest")
-)
-
-PLANS = "plans:\n- key: a\n  currency: USD\n  prorate_allowance: false\n  versions:" + "".join(
-    f"""
-  - version: {day}
-    effective_from: 2026-03-{day:02d}T00:00:00Z
-    charges:
-    - {{meter: m_sum, allowance: "2", price: {{model: per_unit, unit_price: "{day}"}}}}"""
-    for day in (1, 3)
-)
-SUBSCRIPTIONS = "subscriptions:\n" + "".join(
-    f"- {{id: s{n}, customer_id: c{n}, plan: a, from: 2026-03-01T00:00:00Z}}\n" for n in range(10)
-)
-
-
-class Live:
-    """A partition that goes from worker to worker."""
-
-    def __init__(self, folder: Path, **limits: int) -> None:
-        for name, text in (
-            ("meters", METERS), ("plans", PLANS), ("subscriptions", SUBSCRIPTIONS)
-        ):  # fmt: skip
-            (folder / f"{name}.yaml").write_text(text)
-        self.book = load_price_book(folder)
-        self.store = Counting()
-        self._limits = AheadLimits(**limits)
-        self._decoder = Decoder(self.book.catalog, load_settings())
-        self._next = self._generation = 0
-        self.hand_over()
-
-    def hand_over(self, *, units_max: int = 10_000) -> None:
-        """Another worker takes the partition over; nobody has written in vain."""
-        self._generation += 1
-        self.ledger = Ledger(
-            self.book.catalog, self.store, units_max=units_max, rating=rating_of(self.book)
-        )
-        self.ledger.ahead_limits = self._limits
-
-    def move(self) -> None:
-        """The same worker gets it again."""
-        self._generation += 1
-        self.ledger.forget("s", 0)
-
-    def take(self, customers: range, *, quantity: int = 1, minute: int = 5) -> None:
-        """An event of each meter of each customer, counted and made durable."""
-        messages: list[bytes | None] = [
-            json.dumps(
-                {
-                    "id": f"e{self._next}-{customer}-{meter}", "customer_id": f"c{customer}",
-                    "meter": meter, "quantity": quantity,
-                    "occurred_at": f"2026-03-05T10:{minute:02d}:00Z",
-                }
-            ).encode()
-            for customer in customers
-            for meter in ("m_sum", "m_max", "m_latest")
-        ]  # fmt: skip
-        first, self._next = self._next, self._next + len(messages)
-        record_ms = microseconds("2026-03-05T10:30:00Z") // 1000
-        batch = self._decoder.decode(
-            RawBatch(
-                Source("s", 0, self._generation), list(range(first, self._next)),
-                [record_ms] * len(messages), messages, first, self._next,
-            )
-        )  # fmt: skip
-        plan, every = self.ledger.load(batch), np.arange(len(batch))
-        yes = np.ones(len(batch), np.bool_)
-        self.ledger.apply(plan, every, late=~yes, counted=yes)
-        number, totals = self.ledger.cut()
-        for found in totals.values():
-            self.store.take(found, self._next - 1)
-        self.ledger.settle(number)
-
-    def sums(self) -> set[int]:
-        """Different totals of `m_sum`."""
-        return {row.units for key, (row, _) in self.store.rows.items() if key[1] == "m_sum"}
-
-
-def test_a_partition_that_was_handed_over_is_read_in_a_few_queries(tmp_path: Path) -> None:
-    live = Live(tmp_path)
-    live.take(range(500))
-    live.hand_over()
-    for first in range(0, 500, 10):
-        live.take(range(first, first + 10), quantity=2)
-    assert live.sums() == {3 * 10**12}
-    assert len(live.store.unit_queries) == 8, "until 256 units were asked for"
-    assert len(live.store.fold_queries) == 1
-    assert live.store.window_queries == 7, "the last of the unit queries was for a chain"
-    assert live.ledger.rows_ahead == 1500
-    live.move()
-    assert live.ledger.rows_ahead == 0
-
-
-def test_an_assignment_knows_nothing_of_what_an_earlier_one_read(tmp_path: Path) -> None:
-    live = Live(tmp_path, keys_min=1)
-    live.take(range(20))
-    live.hand_over()
-    live.take(range(1))
-    mine = live.ledger
-    live.hand_over()
-    live.take(range(20))
-    live.ledger = mine
-    live.move()
-    live.take(range(20))
-    assert live.sums() == {3 * 10**12, 4 * 10**12}
-    assert len(live.store.fold_queries) == 3
-
-
-def test_what_a_worker_held_and_forgot_is_read_anew(tmp_path: Path) -> None:
-    live = Live(tmp_path, keys_min=1)
-    live.take(range(20))
-    live.hand_over(units_max=12)
-    for _ in range(3):
-        for first in range(0, 20, 2):
-            live.take(range(first, first + 2))
-    assert live.sums() == {4 * 10**12}
-    assert live.store.unit_queries == []
-    assert len(live.store.fold_queries) > 3
-
-
 def test_the_partitions_of_a_worker_share_the_room() -> None:
-    store, limits = filled(), AheadLimits(keys_min=1, rows_max=3000)
+    store, limits = filled(), AheadLimits(keys_min=1, rows_max=6000)
     aheads = [ahead_of(store) for _ in range(2)]
     for ahead in aheads:
         ahead.room = limits.rows_max - sum(each.rows for each in aheads)
         ahead.units([key_of(0)])
-    assert [ahead.rows for ahead in aheads] == [2700, 0]
+    assert [ahead.rows for ahead in aheads] == [4500, 0]
 
 
 def test_a_partition_that_holds_nothing_is_not_read() -> None:

@@ -73,11 +73,12 @@ def test_what_is_known_is_not_asked_for() -> None:
     store = Store()
     store.may_go_on.set()
     reads = WindowReads(store)
-    known = {place(0, 1): StoredWindow(7, 1, 0, 0, 0, bytes(16), 3)}
+    known = {place(0, 1): StoredWindow(7, 1, 0, 0, 0, bytes(16), 3), place(0, 3): None}
     all_known = reads.ask("s", [place(0, 1)], known=known)
     assert all_known.window(*place(0, 1)) == known[place(0, 1)]
     assert store.queries == []
-    some_known = reads.ask("s", [place(0, 1), place(0, 2)], known=known)
+    some_known = reads.ask("s", [place(0, number) for number in (1, 2, 3)], known=known)
+    assert some_known.window(*place(0, 3)) is None
     assert some_known.window(*place(0, 1)) == known[place(0, 1)]
     assert some_known.window(*place(0, 2)) == _stored(place(0, 2))
     assert store.queries == [("s", [place(0, 2)])]

@@ -9,7 +9,7 @@ from dataflows.dedup import Decided, Deduplicator
 from dataflows.ledger import Ledger, LedgerPlan
 from dataflows.ledger_columns import WINDOWS_KEPT
 from dataflows.ledger_partition import PartitionLedger
-from dataflows.totals_ahead import TotalsAhead
+from dataflows.totals_ahead import AheadLimits, TotalsAhead
 from metering.batch import EventBatch, Source
 from metering.claims import Claim, ClaimAnswers, Claims
 from metering.flush import Flush
@@ -210,9 +210,13 @@ class TrustsFirstRead(Ledger):
 
 
 class TrustsWindowsAhead(Ledger):
-    """Takes a window as it is stored, even if it holds more of the log than its unit."""
+    """Takes a window as it is stored, even if it holds more of the log than its unit.
+
+    Nothing is read ahead: both would be of one moment.
+    """
 
     def _partition(self, source: Source) -> PartitionLedger:
+        self.ahead_limits = AheadLimits(rows_max=0)
         part = super()._partition(source)
         part.__class__ = _Unchecked
         return part
