@@ -86,7 +86,7 @@ class Ledger:
         self._durable = 0
 
     def load(self, batch: EventBatch) -> LedgerPlan:
-        """Hold every unit of the batch; reads what is missing in one query.
+        """Hold every unit of the batch; reads what is missing, ahead or in one query.
 
         What is missing of its windows is asked for, and taken in by `apply`. Raises
         `DependencyDown` when the store does not answer; the ledger is of no use then.

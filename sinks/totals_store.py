@@ -60,6 +60,8 @@ LIMIT %(most)s
 #: Customers of one query for folds: their names stay far below what a query may have.
 _CUSTOMERS_AT_ONCE = 50_000
 #: Columns in the order of `FOLDS`; without names, since some would hide what they are made of.
+#: Where it is too much ClickHouse stops, with more rows than there may be, before its memory is
+#: full.
 _FOLDS = """
 WITH events > 0 AS own
 SELECT customer_id, meter, `group`, toInt64(toUnixTimestamp(min(window_start))),
@@ -80,6 +82,7 @@ WHERE stream = %(stream)s AND partition = %(partition)s AND customer_id IN %(cus
 GROUP BY customer_id, meter, `group`, part_start,
          if(window_start >= toDateTime(%(recent)s, 'UTC'), window_start, toDateTime(0, 'UTC'))
 LIMIT %(most)s
+SETTINGS max_rows_to_group_by = %(most)s, group_by_overflow_mode = 'break'
 """
 _WINDOWS = """
 SELECT partition, customer_id, meter, `group`, toInt64(toUnixTimestamp(window_start)) AS start,
