@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from dataflows.ledger_columns import Words
 from dataflows.pricing import Chain, Pricing
 from dataflows.rating_columns import numbers_of
-from metering.batch import Source
 from metering.decimals import words_of
-from metering.totals import StoredUnit, TotalsStore, UnitKey
+from metering.totals import StoredUnit, UnitKey
 from rating_engine.rater import Rated
 from rating_engine.split import SplitRater
 
 _USED_END = 2**128
+ReadUnits = Callable[[list[UnitKey]], dict[UnitKey, StoredUnit]]
 #: Included, overage (10^-12 units) and charge (10^-24 of the currency's unit).
 Figures = tuple[int, int, int]
 
@@ -77,19 +77,18 @@ class _State:
 class Chains:
     """Chains of one partition's customers."""
 
-    def __init__(self, pricing: Pricing, source: Source, *, hows: dict[str, str]) -> None:
-        """None yet; `hows` are aggregations by meter."""
+    def __init__(self, pricing: Pricing, read: ReadUnits, *, hows: dict[str, str]) -> None:
+        """None yet; `read` tells the stored ones among units, `hows` are aggregations by meter."""
         self._pricing = pricing
-        self._source = source
+        self._read_units = read
         self._hows = hows
         self._states: dict[_Name, _State] = {}
         self._made = 0
         self._forget_units()
 
     def hold(
-        self, units: Iterable[int], key_of: Callable[[int], UnitKey], *, store: TotalsStore,
-        stored_until: int,
-    ) -> None:  # fmt: skip
+        self, units: Iterable[int], key_of: Callable[[int], UnitKey], *, stored_until: int
+    ) -> None:
         """Hold the chains of these units; reads all that is missing in one query.
 
         Parts that begin after `stored_until` cannot be stored. Raises `DependencyDown`; the ledger
@@ -104,7 +103,7 @@ class Chains:
             names[number]: chains[number] for number in new if names[number] not in self._states
         }
         if missing:
-            self._read(missing, store, stored_until=stored_until)
+            self._read(missing, stored_until)
         for number, key in new.items():
             self._take(number, key, state=self._states[names[number]])
 
@@ -181,7 +180,7 @@ class Chains:
             state.values[state.last] = numbers_of(self._values[unit : unit + 1])[0]
             state.used = state.figures = None
 
-    def _read(self, missing: dict[_Name, Chain], store: TotalsStore, *, stored_until: int) -> None:
+    def _read(self, missing: dict[_Name, Chain], stored_until: int) -> None:
         wanted = {
             UnitKey(*name[:3], part.start, part.end): (name, at)
             for name, chain in missing.items()
@@ -198,8 +197,7 @@ class Chains:
             )
         if not wanted:
             return
-        found = store.units(self._source.stream, self._source.partition, list(wanted))
-        for key, stored in found.items():
+        for key, stored in self._read_units(list(wanted)).items():
             name, at = wanted[key]
             self._states[name].values[at] = _value(stored, self._hows[name.meter])
 

@@ -24,6 +24,7 @@ from dataflows.ledger_partition import Lacking, PartitionLedger
 from dataflows.ledger_table import SeriesTable
 from dataflows.parts import Parts
 from dataflows.rating import Rated, Rating
+from dataflows.totals_ahead import AheadLimits, TotalsAhead
 from dataflows.window_reads import WindowReads
 from metering.batch import EventBatch, Source
 from metering.catalog import Catalog
@@ -71,6 +72,8 @@ class Ledger:
         few. Without `rating` nothing is charged. `executor` reads windows, one query at a time; a
         thread by default.
         """
+        #: When to read ahead, and how much; tests set lower ones before the first batch.
+        self.ahead_limits = AheadLimits()
         self._window_reads = WindowReads(store, executor)
         self._rating = rating
         self._store = store
@@ -83,14 +86,15 @@ class Ledger:
         self._durable = 0
 
     def load(self, batch: EventBatch) -> LedgerPlan:
-        """Hold every unit of the batch; reads what is missing in one query.
+        """Hold every unit of the batch; reads what is missing, ahead or in one query.
 
         What is missing of its windows is asked for, and taken in by `apply`. Raises
         `DependencyDown` when the store does not answer; the ledger is of no use then.
         """
         part = self._partition(batch.source)
+        part.ahead.room = self.ahead_limits.rows_max - self.rows_ahead
         units, windows, parts, lacks = part.hold(
-            batch, self._store, reads=self._window_reads, flush=self._flush + 1
+            batch, reads=self._window_reads, flush=self._flush + 1
         )
         if not batch.billable.all():
             units[~batch.billable] = -1
@@ -174,12 +178,19 @@ class Ledger:
         """Units held."""
         return sum(len(part.table) for part in self._partitions.values())
 
+    @property
+    def rows_ahead(self) -> int:
+        """Rows of stored totals that were read ahead and are held."""
+        return sum(part.ahead.rows for part in self._partitions.values())
+
     def _partition(self, source: Source) -> PartitionLedger:
         key = (source.stream, source.partition)
         part = self._partitions.get(key)
         if part is None or part.source != source:
+            stored = self._store.partition(*key)
+            ahead = TotalsAhead(source, stored, self._store, keys_min=self.ahead_limits.keys_min)
             part = PartitionLedger(
-                source, self._store.partition(*key), series=self._series, rating=self._rating
+                source, stored, series=self._series, ahead=ahead, rating=self._rating
             )
             self._partitions[key] = part
         return part

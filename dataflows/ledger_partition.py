@@ -9,6 +9,7 @@ from dataflows.chains import Chains
 from dataflows.ledger_table import Folded, SeriesTable, UnitTable
 from dataflows.parts import CustomerParts, Parts
 from dataflows.rating import Rated, Rating
+from dataflows.totals_ahead import TotalsAhead
 from dataflows.window_reads import Asked, WindowReads
 from metering.batch import EventBatch, Source
 from metering.errors import AssignmentLost
@@ -17,7 +18,6 @@ from metering.totals import (
     PlacedKey,
     StoredPartition,
     StoredWindow,
-    TotalsStore,
     WindowKey,
 )
 
@@ -48,15 +48,18 @@ class PartitionLedger:
     """Units of one source partition. A newer assignment starts with a new one."""
 
     def __init__(
-        self, source: Source, stored: StoredPartition, *, series: SeriesTable,
+        self, source: Source, stored: StoredPartition, *, series: SeriesTable, ahead: TotalsAhead,
         rating: Rating | None = None,
     ) -> None:  # fmt: skip
-        """Nothing is held yet; without `rating` nothing is charged."""
+        """Nothing is held yet; without `rating` nothing is charged. `ahead` is its own."""
         self.source = source
+        self.ahead = ahead
         self.table = UnitTable(series, is_rated=rating is not None)
         self._rating = rating
         self._chains = (
-            None if rating is None else Chains(rating.pricing, source, hows=series.aggregations)
+            None
+            if rating is None
+            else Chains(rating.pricing, ahead.units, hows=series.aggregations)
         )
         self._parts = CustomerParts(None if rating is None else rating.pricing)
         #: Windows of the unit that has most, at most.
@@ -69,9 +72,7 @@ class PartitionLedger:
         self._stored_until = stored.newest_window
         self._series = series
 
-    def hold(
-        self, batch: EventBatch, store: TotalsStore, *, reads: WindowReads, flush: int
-    ) -> Held:
+    def hold(self, batch: EventBatch, *, reads: WindowReads, flush: int) -> Held:
         """The batch's units; windows of theirs that may be stored and are not held are asked for.
 
         A window that is not stored is begun when its first event is applied. New cells are pinned
@@ -88,7 +89,7 @@ class PartitionLedger:
             table.add(customers, series, parts, windows=windows, found=found, flush=flush)
             if self._rating is not None:
                 self._rating.price(table, created, every=self._series.every)
-            self._restore(created, store)
+            self._restore(created)
         lacks = None
         if self.lacking_until >= 0:
             rows = table.lacking(found, windows, until=self.lacking_until, created=created)
@@ -97,10 +98,10 @@ class PartitionLedger:
                 lacks = Lacking(
                     np.array([number for number, _ in wanted], np.int32),
                     [window for _, window in wanted], [number >= created for number, _ in wanted],
-                    reads.ask(self.source.stream, [self._placed(*each) for each in wanted]),
+                    self._ask(wanted, reads),
                 )  # fmt: skip
         if self._chains is not None:
-            self._hold_chains(found, store)
+            self._hold_chains(found)
         return Held(found, windows, parts, lacks)
 
     def take_windows(self, lacks: Lacking, *, flush: int) -> None:
@@ -120,6 +121,12 @@ class PartitionLedger:
             self.table.restore_window(number, window, stored=stored, flush=flush)
             self.fullest = max(self.fullest, int(self.table.units["cells"][number]))
 
+    def _ask(self, wanted: list[tuple[int, int]], reads: WindowReads) -> Asked:
+        """Have windows, each with the number of its unit, read where they are not known."""
+        known = self.ahead.windows([(self.table.key(number), window) for number, window in wanted])
+        places = [self._placed(*each) for each in wanted]
+        return reads.ask(self.source.stream, places, known=known)
+
     def _placed(self, number: int, window: int) -> PlacedKey:
         return PlacedKey(self.source.partition, WindowKey(*self.table.key(number)[:3], window))
 
@@ -133,6 +140,7 @@ class PartitionLedger:
     def forget_windows(self, durable: int, pinned: NDArray[np.bool_], *, most: int) -> None:
         """Let units with more than `most` forget; those that are `pinned` are needed by a batch."""
         newest, self.fullest = self.table.forget_cells(durable, pinned, most=most)
+        self.ahead.forget_windows(newest)
         self.lacking_until = max(self.lacking_until, newest)
 
     def keep(self, kept: NDArray[np.bool_]) -> NDArray[np.int32]:
@@ -140,6 +148,7 @@ class PartitionLedger:
         newest = self.table.units["newest"][: len(self.table)][~kept]
         if len(newest):
             self._stored_until = max(self._stored_until, int(newest.max()))
+            self.ahead.forget_units(self._stored_until)
         self._parts.forget()
         numbers = self.table.keep(kept)
         if self._chains is not None:
@@ -153,18 +162,18 @@ class PartitionLedger:
             return None
         return self._rating.rate(self.table, units, folded=folded, chains=self._chains)
 
-    def _hold_chains(self, units: NDArray[np.int32], store: TotalsStore) -> None:
+    def _hold_chains(self, units: NDArray[np.int32]) -> None:
         chained = self._chained(units)
         if chained:
             assert self._chains is not None
-            self._chains.hold(chained, self.table.key, store=store, stored_until=self._stored_until)
+            self._chains.hold(chained, self.table.key, stored_until=self._stored_until)
 
     def _chained(self, units: NDArray[np.int32]) -> list[int]:
         assert self._rating is not None
         chained: list[int] = units[self._rating.is_chained(self.table, units)].tolist()
         return chained
 
-    def _restore(self, created: int, store: TotalsStore) -> None:
+    def _restore(self, created: int) -> None:
         """Read the units from number `created` on, where they can be stored."""
         table = self.table
         starts = table.units["period"][created : len(table)]
@@ -173,8 +182,7 @@ class PartitionLedger:
         if not asked:
             return
         numbers = {table.key(number): number for number in asked}
-        where = self.source.stream, self.source.partition
-        for key, stored in store.units(*where, list(numbers)).items():
+        for key, stored in self.ahead.units(list(numbers)).items():
             table.restore_unit(numbers[key], stored)
             # Beyond what the partition had when it was assigned, if its last owner was still
             # writing then.

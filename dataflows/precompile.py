@@ -53,6 +53,11 @@ class _Nothing:
     def units(self, _stream: str, _partition: int, _keys: object) -> dict[UnitKey, StoredUnit]:
         return {}
 
+    def folds(
+        self, _stream: str, _partition: int, *, since: int, recent: int, rows_max: int
+    ) -> None:
+        del since, recent, rows_max
+
     def windows(self, _stream: str, _keys: object) -> dict[PlacedKey, StoredWindow]:
         return {}
 

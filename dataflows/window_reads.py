@@ -5,7 +5,7 @@ claimed and other batches are decoded. Queries run one at a time, and each answe
 asked until it began: the busier ClickHouse is, the fewer they are.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Lock
@@ -20,6 +20,7 @@ _KEYS_MAX = 20_000
 class _Request:
     stream: str
     keys: frozenset[PlacedKey]
+    known: Mapping[PlacedKey, StoredWindow | None]
     #: Those that one query answers, from when it began.
     together: "list[_Request] | None" = None
     found: dict[PlacedKey, StoredWindow] | None = None
@@ -36,8 +37,11 @@ class Asked:
     def window(self, partition: int, key: WindowKey) -> StoredWindow | None:
         """A window as it is stored, None if it is not; waits. Raises what the store raises."""
         self._future.result()
+        place = PlacedKey(partition, key)
+        if place in self._request.known:
+            return self._request.known[place]
         assert self._request.found is not None
-        return self._request.found.get(PlacedKey(partition, key))
+        return self._request.found.get(place)
 
 
 class WindowReads:
@@ -50,9 +54,17 @@ class WindowReads:
         self._waiting: list[_Request] = []
         self._lock = Lock()
 
-    def ask(self, stream: str, keys: Iterable[PlacedKey]) -> Asked:
-        """Have windows of a stream read."""
-        request = _Request(stream, frozenset(keys))
+    def ask(
+        self, stream: str, keys: Iterable[PlacedKey], *,
+        known: Mapping[PlacedKey, StoredWindow | None] | None = None,
+    ) -> Asked:  # fmt: skip
+        """Have windows of a stream read; those that are `known` are not read."""
+        known = known or {}
+        request = _Request(stream, frozenset(keys) - known.keys(), known)
+        if not request.keys:
+            nothing: Future[None] = Future()
+            nothing.set_result(None)
+            return Asked(request, nothing)
         with self._lock:
             self._waiting.append(request)
         return Asked(request, self._executor.submit(self._answer, request))

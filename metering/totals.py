@@ -10,6 +10,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from metering.batch import CHARGE_SCALE, QUANTITY_SCALE
+
 
 class UnitKey(NamedTuple):
     """What is loaded as one: a (customer, meter, group) in one part of a billing period.
@@ -112,6 +114,28 @@ class TotalColumns:
         return len(self.customers)
 
 
+#: Stored windows of one partition, folded: those of one (customer, meter, group) that were written
+#: as of one part are one row; a recent window is a row of its own. Windows are Unix seconds.
+FOLDS = pa.schema(
+    [
+        ("customer_id", pa.string()), ("meter", pa.string()), ("group", pa.string()),
+        # The first and the last window of the row, and the newest that has events, -1 if none has.
+        ("first", pa.int64()), ("last", pa.int64()), ("newest", pa.int64()),
+        # Absorbed offset of all of them, and of those in the hour that holds the last one.
+        ("absorbed", pa.int64()), ("absorbed_last", pa.int64()),
+        # Of the windows that have events, as in `StoredUnit`; 0 if none has.
+        ("sum", pa.decimal256(76, QUANTITY_SCALE)), ("max", pa.decimal256(76, QUANTITY_SCALE)),
+        ("latest", pa.decimal256(76, QUANTITY_SCALE)), ("latest_us", pa.int64()),
+        ("latest_identity", pa.binary(16)),
+        # The rest means something for a single window only, as in `StoredWindow`.
+        ("events", pa.int64()), ("late_events", pa.int64()), ("first_us", pa.int64()),
+        ("included", pa.decimal256(76, QUANTITY_SCALE)),
+        ("overage", pa.decimal256(76, QUANTITY_SCALE)),
+        ("charge", pa.decimal256(76, CHARGE_SCALE)),
+    ]
+)  # fmt: skip
+
+
 class TotalsStore(Protocol):
     """Where the ledger reads what it does not hold. Every call may raise `DependencyDown`."""
 
@@ -121,6 +145,16 @@ class TotalsStore(Protocol):
 
     def units(self, stream: str, partition: int, keys: list[UnitKey]) -> dict[UnitKey, StoredUnit]:
         """The stored ones among `keys`; asked once per batch, for all that are missing."""
+        ...
+
+    def folds(
+        self, stream: str, partition: int, *, since: int, recent: int, rows_max: int
+    ) -> pa.Table | None:
+        """All that a partition holds from the hour `since` on, as `FOLDS`; None if it is too much.
+
+        Windows from the hour `recent` on are rows of their own. There may be `rows_max` rows. What
+        is told of one customer was stored at one moment; asked a few times per assignment.
+        """
         ...
 
     def windows(self, stream: str, keys: list[PlacedKey]) -> dict[PlacedKey, StoredWindow]:

@@ -8,6 +8,7 @@ from clickhouse_connect.driver.client import Client
 from metering.decimals import units_of
 from metering.period import hour_of
 from metering.totals import (
+    FOLDS,
     PlacedKey,
     StoredPartition,
     StoredUnit,
@@ -49,6 +50,39 @@ FROM
 INNER JOIN wanted USING (customer_id, meter, `group`)
 WHERE window_start >= hour AND window_start < next
 GROUP BY customer_id, meter, `group`, first, next
+"""
+_CUSTOMERS = """
+SELECT DISTINCT customer_id FROM usage_totals
+WHERE stream = %(stream)s AND partition = %(partition)s
+  AND window_start >= toDateTime(%(since)s, 'UTC')
+LIMIT %(most)s
+"""
+#: Customers of one query for folds: their names stay far below what a query may have.
+_CUSTOMERS_AT_ONCE = 50_000
+#: Columns in the order of `FOLDS`; without names, since some would hide what they are made of.
+#: Where it is too much ClickHouse stops, with more rows than there may be, before its memory is
+#: full.
+_FOLDS = """
+WITH events > 0 AS own
+SELECT customer_id, meter, `group`, toInt64(toUnixTimestamp(min(window_start))),
+       toInt64(toUnixTimestamp(max(window_start))),
+       if(countIf(own) = 0, -1, toInt64(toUnixTimestamp(maxIf(window_start, own)))),
+       toInt64(max(absorbed_offset)),
+       toInt64(argMax(absorbed_offset, (toStartOfHour(window_start, 'UTC'), absorbed_offset))),
+       sumIf(quantity, own), maxIf(quantity, own),
+       argMaxIf(quantity, (last_occurred_at, last_identity), own),
+       toUnixTimestamp64Micro(maxIf(last_occurred_at, own)),
+       argMaxIf(last_identity, (last_occurred_at, last_identity), own),
+       toInt64(sum(events)), toInt64(sum(late_events)),
+       toUnixTimestamp64Micro(min(first_occurred_at)),
+       any(included), any(overage), any(charge)
+FROM usage_totals FINAL
+WHERE stream = %(stream)s AND partition = %(partition)s AND customer_id IN %(customers)s
+  AND window_start >= toDateTime(%(since)s, 'UTC')
+GROUP BY customer_id, meter, `group`, part_start,
+         if(window_start >= toDateTime(%(recent)s, 'UTC'), window_start, toDateTime(0, 'UTC'))
+LIMIT %(most)s
+SETTINGS max_rows_to_group_by = %(most)s, group_by_overflow_mode = 'break'
 """
 _WINDOWS = """
 SELECT partition, customer_id, meter, `group`, toInt64(toUnixTimestamp(window_start)) AS start,
@@ -98,6 +132,31 @@ class ClickHouseTotals:
             )
             for at in range(table.num_rows)
         }  # fmt: skip
+
+    def folds(
+        self, stream: str, partition: int, *, since: int, recent: int, rows_max: int
+    ) -> pa.Table | None:
+        """All that a partition holds from an hour on, as `FOLDS`; None if it is too much.
+
+        Its customers are asked for first: the table is in their order, so that nothing is folded
+        of those on other partitions.
+        """
+        where = {"stream": stream, "partition": partition, "since": since}
+        found = _query(self._client, _CUSTOMERS, most=rows_max + 1, **where)
+        customers = sorted(_one(found, "customer_id").to_pylist())
+        tables, left = [FOLDS.empty_table()], rows_max
+        if len(customers) > left:
+            return None
+        for first in range(0, len(customers), _CUSTOMERS_AT_ONCE):
+            table = _query(
+                self._client, _FOLDS, customers=customers[first : first + _CUSTOMERS_AT_ONCE],
+                recent=recent, most=left + 1, **where,
+            )  # fmt: skip
+            left -= table.num_rows
+            if left < 0:
+                return None
+            tables.append(table.rename_columns(FOLDS.names).cast(FOLDS))
+        return pa.concat_tables(tables)
 
     def windows(self, stream: str, keys: list[PlacedKey]) -> dict[PlacedKey, StoredWindow]:
         """The stored ones among `keys`, in one query."""

@@ -24,7 +24,11 @@ BUGS = [
     ("begun_taken_for_stored", "windows"),
     ("back_to_stored", "windows"),
     ("absorbed_read_once", "zombies"),
-    ("windows_ahead_of_unit", "zombies"),
+    ("windows_ahead_of_unit", "ahead"),
+    ("ahead_of_forgotten_units", "ahead"),
+    ("ahead_of_forgotten_windows", "ahead"),
+    ("ahead_of_assignment", "ahead"),
+    ("units_after_windows", "ahead"),
 ]
 
 

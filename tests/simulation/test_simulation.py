@@ -60,10 +60,11 @@ def test_work_is_done_while_things_go_wrong_not_only_after() -> None:
 
 
 def test_a_seed_decides_everything() -> None:
+    folders = f"{HERE}:{HERE.parent}:{HERE.parents[1]}"
     told = {
         subprocess.run(
             [sys.executable, "-c", _DIGEST], cwd=HERE, capture_output=True, text=True, check=True,
-            env={"PYTHONHASHSEED": hash_seed, "PYTHONPATH": f"{HERE}:{HERE.parents[1]}"},
+            env={"PYTHONHASHSEED": hash_seed, "PYTHONPATH": folders},
         ).stdout
         for hash_seed in ("1", "2")
     }  # fmt: skip

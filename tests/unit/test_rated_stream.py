@@ -12,12 +12,15 @@ from random import Random
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from catalogs import microseconds
+from folding import Row, folds_of
 
 from dataflows.catalog_watch import rating_of
 from dataflows.ledger import Ledger
 from dataflows.rating import Rated
+from dataflows.totals_ahead import AheadLimits
 from metering.batch import EventBatch, RawBatch, Source
 from metering.decode import Decoder
 from metering.settings import load_settings
@@ -100,7 +103,7 @@ class Store:
                 (name[3], row) for name, (row, _) in self.rows.items()
                 if name[:3] == key[:3] and key.start // 3600 * 3600 <= name[3] < key.end
             ]  # fmt: skip
-            some = [(start, row) for start, row in every if start >= key.start]
+            some = [(start, row) for start, row in every if start >= key.start and row.events]
             if every:
                 absorbed = max(row.absorbed_offset for _, row in every)
                 found[key] = StoredUnit(absorbed, -1, 0, 0, 0, 0, bytes(16))
@@ -113,6 +116,15 @@ class Store:
                     latest.last_us, latest.last_identity,
                 )  # fmt: skip
         return found
+
+    def folds(
+        self, _stream: str, _partition: int, *, since: int, recent: int, rows_max: int
+    ) -> pa.Table | None:
+        """Rows folded, by the part that they were written of."""
+        rows = (
+            Row(name[:3], self.cards[name][0], name[3], row) for name, (row, _) in self.rows.items()
+        )
+        return folds_of(rows, since=since, recent=recent, rows_max=rows_max)
 
     def windows(self, _stream: str, keys: list[PlacedKey]) -> dict[PlacedKey, StoredWindow]:
         """Rows by key."""
@@ -353,10 +365,14 @@ def test_events_are_charged_what_they_add_to_their_period(seed: int, tmp_path: P
 
 
 def _ledger(book: PriceBook, store: Store, rng: Random) -> Ledger:
-    return Ledger(
+    ledger = Ledger(
         book.catalog, store, units_max=rng.choice([2, 5, 1000]),
         windows_max=rng.choice([0, 0, 20, 2000]), rating=rating_of(book),
     )  # fmt: skip
+    ledger.ahead_limits = AheadLimits(
+        keys_min=rng.choice([1, 5, 256]), rows_max=rng.choice([20, 1000])
+    )
+    return ledger
 
 
 def _figures(rated: Rated, row: int) -> tuple[int, int, int]:

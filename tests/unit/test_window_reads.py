@@ -25,6 +25,12 @@ class Store:
     def units(self, stream: str, partition: int, keys: list[UnitKey]) -> dict[UnitKey, StoredUnit]:
         raise NotImplementedError
 
+    def folds(
+        self, _stream: str, _partition: int, *, since: int, recent: int, rows_max: int
+    ) -> None:
+        del since, recent, rows_max
+        raise NotImplementedError
+
     def windows(self, stream: str, keys: list[PlacedKey]) -> dict[PlacedKey, StoredWindow]:
         self.queries.append((stream, keys))
         self.has_begun.set()
@@ -60,6 +66,22 @@ def test_what_is_asked_during_a_query_is_one_query_after_it() -> None:
     assert store.queries == [
         ("s", [place(0, 1)]), ("backfill", [place(0, 5)]), ("s", together)
     ]  # fmt: skip
+    reads.close()
+
+
+def test_what_is_known_is_not_asked_for() -> None:
+    store = Store()
+    store.may_go_on.set()
+    reads = WindowReads(store)
+    known = {place(0, 1): StoredWindow(7, 1, 0, 0, 0, bytes(16), 3), place(0, 3): None}
+    all_known = reads.ask("s", [place(0, 1)], known=known)
+    assert all_known.window(*place(0, 1)) == known[place(0, 1)]
+    assert store.queries == []
+    some_known = reads.ask("s", [place(0, number) for number in (1, 2, 3)], known=known)
+    assert some_known.window(*place(0, 3)) is None
+    assert some_known.window(*place(0, 1)) == known[place(0, 1)]
+    assert some_known.window(*place(0, 2)) == _stored(place(0, 2))
+    assert store.queries == [("s", [place(0, 2)])]
     reads.close()
 
 

@@ -9,10 +9,11 @@ from dataflows.dedup import Decided, Deduplicator
 from dataflows.ledger import Ledger, LedgerPlan
 from dataflows.ledger_columns import WINDOWS_KEPT
 from dataflows.ledger_partition import PartitionLedger
+from dataflows.totals_ahead import AheadLimits, TotalsAhead
 from metering.batch import EventBatch, Source
 from metering.claims import Claim, ClaimAnswers, Claims
 from metering.flush import Flush
-from metering.totals import PlacedKey, StoredWindow, TotalColumns, WindowKey
+from metering.totals import PlacedKey, StoredUnit, StoredWindow, TotalColumns, UnitKey, WindowKey
 from simulator.clickhouse_model import SimSink
 from simulator.clickhouse_reads import SimReads
 from simulator.redis_model import Owner, SimDedupStore
@@ -135,6 +136,12 @@ class _Recorded:
         self.said: dict[PlacedKey, StoredWindow] = {}
         self.partition, self.units = store.partition, store.units
 
+    def folds(
+        self, _stream: str, _partition: int, *, since: int, recent: int, rows_max: int
+    ) -> None:
+        """Too much: all windows are asked for."""
+        del since, recent, rows_max
+
     def windows(self, stream: str, keys: list[PlacedKey]) -> dict[PlacedKey, StoredWindow]:
         found = self._store.windows(stream, keys)
         self.said.update(found)
@@ -203,9 +210,13 @@ class TrustsFirstRead(Ledger):
 
 
 class TrustsWindowsAhead(Ledger):
-    """Takes a window as it is stored, even if it holds more of the log than its unit."""
+    """Takes a window as it is stored, even if it holds more of the log than its unit.
+
+    Nothing is read ahead: both would be of one moment.
+    """
 
     def _partition(self, source: Source) -> PartitionLedger:
+        self.ahead_limits = AheadLimits(rows_max=0)
         part = super()._partition(source)
         part.__class__ = _Unchecked
         return part
@@ -234,6 +245,59 @@ class GoesBackToStored(TakesBegunForStored):
     is_new = True
 
 
+class KeepsForgottenUnitsAhead(Ledger):
+    """Answers from what was read ahead of units that it held, changed and forgot since."""
+
+    def _partition(self, source: Source) -> PartitionLedger:
+        part = super()._partition(source)
+        part.ahead.__class__ = _ForgetsNoUnits
+        return part
+
+
+class _ForgetsNoUnits(TotalsAhead):
+    def forget_units(self, newest: int) -> None:
+        del newest
+
+
+class KeepsForgottenWindowsAhead(Ledger):
+    """The same of windows."""
+
+    def _partition(self, source: Source) -> PartitionLedger:
+        part = super()._partition(source)
+        part.ahead.__class__ = _ForgetsNoWindows
+        return part
+
+
+class _ForgetsNoWindows(TotalsAhead):
+    def forget_windows(self, newest: int) -> None:
+        del newest
+
+
+class TakesItToTheNextAssignment(Ledger):
+    """Answers from what an earlier assignment of the partition read ahead."""
+
+    def _partition(self, source: Source) -> PartitionLedger:
+        part = super()._partition(source)
+        known = self.__dict__.setdefault("_known", {})
+        part.ahead = known.setdefault(source.partition, part.ahead)
+        return part
+
+
+class ReadsUnitsLaterThanWindows(Ledger):
+    """Answers windows from what was read ahead, and reads their units anew."""
+
+    def _partition(self, source: Source) -> PartitionLedger:
+        part = super()._partition(source)
+        part.ahead.__class__ = _ReadsUnitsAnew
+        return part
+
+
+class _ReadsUnitsAnew(TotalsAhead):
+    def units(self, keys: list[UnitKey]) -> dict[UnitKey, StoredUnit]:
+        super().units(keys)
+        return self._store.units(self._source.stream, self._source.partition, keys)
+
+
 #: By the rule that is broken; the first seven are the ones that `DESIGN.md` names.
 PLANTED: dict[str, Parts] = {
     "mark_without_owner": Parts(store=MarksWithoutOwner),
@@ -251,4 +315,8 @@ PLANTED: dict[str, Parts] = {
     "windows_ahead_of_unit": Parts(ledger=TrustsWindowsAhead),
     "begun_taken_for_stored": Parts(ledger=TakesBegunForStored),
     "back_to_stored": Parts(ledger=GoesBackToStored),
+    "ahead_of_forgotten_units": Parts(ledger=KeepsForgottenUnitsAhead),
+    "ahead_of_forgotten_windows": Parts(ledger=KeepsForgottenWindowsAhead),
+    "ahead_of_assignment": Parts(ledger=TakesItToTheNextAssignment),
+    "units_after_windows": Parts(ledger=ReadsUnitsLaterThanWindows),
 }

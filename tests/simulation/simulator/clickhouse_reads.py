@@ -5,6 +5,9 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TypeVar
 
+import pyarrow as pa
+from folding import Row, folds_of
+
 from metering.batch import Source
 from metering.errors import DependencyDown
 from metering.history import Owner
@@ -39,6 +42,21 @@ class SimReads:
         """`TotalsStore.units`: one query, as there."""
         assert stream == STREAM
         return self._ask(partial(_units, partition, keys), is_hot=True)
+
+    def folds(
+        self, stream: str, partition: int, *, since: int, recent: int, rows_max: int
+    ) -> pa.Table | None:
+        """`TotalsStore.folds`: of each customer at another moment, as the protocol allows."""
+        assert stream == STREAM
+        customers = self._ask(
+            lambda tables: sorted({row.customer for row in _rows_of(tables, partition)})
+        )
+        rows = [
+            row
+            for customer in customers
+            for row in self._ask(partial(_rows_of_customer, partition, customer), is_hot=True)
+        ]
+        return folds_of(map(_folded, rows), since=since, recent=recent, rows_max=rows_max)
 
     def windows(self, stream: str, keys: list[PlacedKey]) -> dict[PlacedKey, StoredWindow]:
         """`TotalsStore.windows`."""
@@ -123,6 +141,20 @@ def _rows_of(tables: Tables, partition: int) -> list[TotalsRow]:
     return [row for row in tables.totals.values() if row.partition == partition]
 
 
+def _rows_of_customer(partition: int, customer: str, tables: Tables) -> list[TotalsRow]:
+    return [row for row in _rows_of(tables, partition) if row.customer == customer]
+
+
+def _folded(row: TotalsRow) -> Row:
+    return Row(row[:3], month_of(row.window * 1_000_000), row.window, _window(row))
+
+
+def _window(row: TotalsRow) -> StoredWindow:
+    return StoredWindow(
+        row.units, row.events, row.late, row.first_us, row.last_us, row.last_identity, row.absorbed
+    )
+
+
 def _partition(rows: list[TotalsRow]) -> StoredPartition:
     return StoredPartition(
         max((row.absorbed for row in rows), default=-1),
@@ -153,10 +185,7 @@ def _windows(tables: Tables, *, keys: Iterable[PlacedKey]) -> dict[PlacedKey, St
     for place in keys:
         row = tables.totals.get((*place.key, place.partition))
         if row is not None:
-            found[place] = StoredWindow(
-                row.units, row.events, row.late, row.first_us, row.last_us, row.last_identity,
-                row.absorbed,
-            )  # fmt: skip
+            found[place] = _window(row)
     return found
 
 

@@ -100,6 +100,13 @@ def draw_plan(rng: Random, theme: str) -> Plan:
             plan, events=44, partitions=1, customers=1, groups=0, meters=meter, again=0.1,
             hours=20.0, lag_hours=12.0,
         )  # fmt: skip
+    if theme == "ahead":
+        is_long = rng.random() < 0.5
+        return replace(
+            plan, events=120 if is_long else plan.events, partitions=1, customers=1,
+            groups=0 if is_long else 1, meters=meter, again=0.1, odd=0.0,
+            hours=20.0 if is_long else rng.choice([1.0, 3.0]), lag_hours=12.0 if is_long else 0.2,
+        )  # fmt: skip
     if theme == "twins":
         return replace(
             plan, partitions=2, customers=1, groups=0, meters=meter, again=0.6, elsewhere=1.0,

@@ -59,7 +59,9 @@ class Faults:
 
 
 #: What a run is about: anything, or where one kind of mistake would show.
-THEMES = ("any", "any", "any", "windows", "twins", "twins", "twins", "zombies", "zombies")
+THEMES = (
+    "any", "any", "any", "windows", "twins", "twins", "twins", "zombies", "zombies", "ahead"
+)  # fmt: skip
 _STRIKES_OF: dict[str, dict[str, float]] = {
     "windows": {},
     "twins": {
@@ -69,6 +71,7 @@ _STRIKES_OF: dict[str, dict[str, float]] = {
         "redis_reply_lost": 0.05,
     },
     "zombies": {"insert_late": 0.1, "insert_twice": 0.1, "insert_reply_lost": 0.1},
+    "ahead": {"insert_late": 0.4},
 }
 _EVENTS_OF: dict[str, dict[str, float]] = {
     "windows": {},
@@ -79,6 +82,7 @@ _EVENTS_OF: dict[str, dict[str, float]] = {
         "loss_while_writing": 3.0,
         "loss_after_move": 3.0,
     },
+    "ahead": {"rebalance": 1.0, "move_while_writing": 8.0},
     "zombies": {"pause": 1.0, "expel": 1.0, "rebalance": 2.0, "move_while_writing": 8.0},
 }
 

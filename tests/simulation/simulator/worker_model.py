@@ -12,6 +12,7 @@ from dataflows.dedup import Decided, Deduplicator
 from dataflows.flusher import Flusher
 from dataflows.ledger import Ledger, LedgerPlan
 from dataflows.resume import LogRange, resume_offset
+from dataflows.totals_ahead import AheadLimits
 from dataflows.watermark import Watermarks
 from metering.batch import EventBatch, Source, Tick
 from metering.errors import DependencyDown, TransientError
@@ -87,6 +88,9 @@ class Process:
             CATALOG, self.reads, units_max=rng.choice([1, 3, 1000]),
             windows_max=rng.choice([0, 0, 9, 1000]), executor=self.reader,
         )  # fmt: skip
+        self.ledger.ahead_limits = AheadLimits(
+            keys_min=rng.choice([1, 1, 4, 256]), rows_max=rng.choice([0, 2, 1000, 1000])
+        )
         self.claims = ClaimQueue(
             servers.parts.deduplicator(CATALOG, self.memory, self.reads, SEED), self._is_current,
             in_flight_max=rng.choice([1, 4]), executor=self.claimer,
