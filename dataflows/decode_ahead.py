@@ -14,7 +14,7 @@ Decoding = Future[EventBatch]
 
 
 class DecodeAhead:
-    """Used by the dataflow's thread; `decoder` is called by the executor only, a batch at a time."""
+    """Used by the dataflow's thread; `decoder` is called by the executor only."""
 
     def __init__(self, decoder: Decoder, executor: Executor | None = None) -> None:
         """`executor` decodes, one batch at a time; a thread by default."""

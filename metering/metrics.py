@@ -91,7 +91,7 @@ class WorkerMetrics(MetricRegistry):
         )  # fmt: skip
         self.stage_seconds = self.counter(
             "stage_seconds_total",
-            "Time that the dataflow's thread spent in a stage; decoding, claims and flush run beside it",
+            "Time that the dataflow's thread spent in a stage; decode, claims, flush run beside it",
             unit="seconds", labels=["stage"],
         )  # fmt: skip
 
