@@ -90,7 +90,7 @@ def _print(settings: Settings, status: DedupStatus) -> None:
         ("memory", f"{newest.marker[:12]}, {verdict}"),
         ("adopted", f"{_moment(newest.adopted_at)}: {newest.reason}"),
         ("server run", status.run[:12] + ("" if newest.run == status.run else ", restarted since")),
-        ("kept in", "hashes" if status.form is ClaimForm.HASHES else "tables of the module"),
+        ("kept in", status.form.name.lower()),
         ("rebuilding", "yes" if status.is_rebuilding else "no"),
         (
             "shards",
@@ -117,7 +117,9 @@ def _costs(status: DedupStatus) -> list[tuple[str, str]]:
     limit = f"{status.maxmemory / _MB:.0f} MB" if status.maxmemory else "no limit"
     cost = f"{sample.bytes_per_entry:.1f} bytes, in {sample.buckets} buckets looked at"
     held = f"up to {sample.entries_max} entries"
-    if status.form is ClaimForm.HASHES:
+    if status.form is ClaimForm.TABLES:
+        held += " at the most so far"
+    else:
         held += (
             f"; Redis keeps {status.listpack_limit} packed; packed: {sample.listpacks} of "
             f"{sample.buckets} buckets"
@@ -129,6 +131,7 @@ def _costs(status: DedupStatus) -> list[tuple[str, str]]:
 def _as_dict(status: DedupStatus) -> dict[str, Any]:
     found = asdict(status)
     found["form"] = status.form.name.lower()
+    found["wanted_form"] = status.wanted_form.name.lower()
     found["sample"]["bytes_per_entry"] = round(status.sample.bytes_per_entry, 2)
     return found
 

@@ -13,13 +13,15 @@ missing here just as it is missing in a unit that was held all along.
     forgotten  what this worker held and forgot may have changed since it was read: after units
                were forgotten all is dropped, after windows these
 
-All else is asked of the store, as if nothing had been read.
+All else is asked of the store, as if nothing had been read; everything, where reading ahead fails.
 """
 
+import logging
 from typing import NamedTuple
 
 from dataflows.stored_folds import FoldTable, tells, unit_of, window_of
 from metering.batch import Source
+from metering.errors import DependencyDown
 from metering.period import WINDOW_SECONDS, hour_of
 from metering.totals import (
     PlacedKey,
@@ -30,6 +32,8 @@ from metering.totals import (
     UnitKey,
     WindowKey,
 )
+
+log = logging.getLogger("meterline")
 
 #: How long before the newest stored window units may begin that are read ahead: the longest billing
 #: period, and the one before it, for late events.
@@ -151,10 +155,15 @@ class TotalsAhead:
         self._missed = 0
         for hours in _HOURS:
             recent = max(hour_of(self._newest) - hours * WINDOW_SECONDS, 0)
-            folds = self._store.folds(
-                self._source.stream, self._source.partition, since=since, recent=recent,
-                rows_max=self.room,
-            )  # fmt: skip
+            try:
+                folds = self._store.folds(
+                    self._source.stream, self._source.partition, since=since, recent=recent,
+                    rows_max=self.room,
+                )  # fmt: skip
+            except DependencyDown as error:
+                # It may be this question that is too much; if not, the next one fails as well.
+                log.warning("totals of %s are not read ahead: %s", self._source, error)
+                break
             if folds is not None:
                 self._folds, self._since, self._recent = FoldTable(folds), since, recent
                 return

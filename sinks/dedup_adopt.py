@@ -139,6 +139,7 @@ class _Adopter:
     def _rebuild(self, token: str, *, reason: str, whole: bool) -> int:
         run = run_id(self._redis)
         shards = RebuildShards(self._redis, self._layout, token, form=form_of(self._redis))
+        shards.require_allowed()
         shards.start()
         raw_ms = newest_record_ms(self._client)
         # Claims precede raw: a shard that is behind raw's newest generation has lost its own state.

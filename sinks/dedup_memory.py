@@ -240,10 +240,11 @@ class RedisDedupMemory:
             raise ClaimsForgotten(msg)
 
     def _free(self, state: str, window: int) -> int:
+        # Of either form: a worker that has none of the partitions may know an earlier one.
+        unlinked: Any = self._client.unlink(f"{state}:{window}")
         if self._form is ClaimForm.TABLES:
-            unlinked: Any = self._client.unlink(f"{state}:{window}")
             return int(unlinked)
-        prefix, freed = f"{state}:{window}:".encode(), 0
+        prefix, freed = f"{state}:{window}:".encode(), int(unlinked)
         for first in range(0, self._layout.buckets, CLAIMS_PER_CALL):
             last = min(first + CLAIMS_PER_CALL, self._layout.buckets)
             numbers = range(first, last)

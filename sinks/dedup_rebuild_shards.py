@@ -32,6 +32,17 @@ class RebuildShards:
         self._form = form
         self._restore: Any = claim_commands(server, form).restore
 
+    def require_allowed(self) -> None:
+        """Raise `DependencyDown` if claims could not be restored; nothing is changed."""
+        calls = [Call(self.layout.state_key(s), ["", 0, b""]) for s in range(self.layout.shards)]
+        with redis_errors("asking whether claims may be restored"):
+            for reply in call_each(self._server, self._restore, calls=calls):
+                if isinstance(reply, redis.exceptions.NoPermissionError):
+                    msg = f"Redis: {reply}. Allow the workers' user scripts, and METERLINE.*"
+                    raise DependencyDown(msg)
+                if isinstance(reply, Exception):
+                    raise reply
+
     def start(self) -> None:
         """Take the marker out of every shard; all claims are refused from here on."""
         for shard in range(self.layout.shards):
@@ -49,14 +60,17 @@ class RebuildShards:
             self._change("lay out", shard, newest, since)
 
     def newest_windows(self) -> list[int]:
-        """Newest window number of each shard, 0 if it had none or counted in other windows."""
+        """Newest window number of each shard, 0 if it had none, or its claims are of no use.
+
+        They are not where they were kept in another form, or counted in other windows.
+        """
         with redis_errors("reading the newest generation"):
             held: list[Any] = [
-                self._server.hmget(self.layout.state_key(shard), ["newest", "window_ms"])
+                self._server.hmget(self.layout.state_key(shard), ["newest", "window_ms", "format"])
                 for shard in range(self.layout.shards)
             ]
-        length = str(self.layout.window_ms).encode()
-        return [int(newest or 0) if had == length else 0 for newest, had in held]
+        wanted = [str(self.layout.window_ms).encode(), self._form.encode()]
+        return [int(newest or 0) if had == wanted else 0 for newest, *had in held]
 
     def restore(self, claims: Claims, windows: NDArray[np.int64]) -> None:
         """Claim for the owners that raw history names; `windows` has the generation of each."""

@@ -60,10 +60,14 @@ class Sample:
 
 @dataclass(slots=True)
 class DedupStatus:
-    """The memory in force. `shards_ready` of `shards` carry its marker and layout."""
+    """The memory in force. `shards_ready` of `shards` carry its marker and layout.
+
+    `form` is how claims are kept, `wanted_form` how the servers could keep them now.
+    """
 
     adoptions: list[Adoption]
     run: str
+    wanted_form: ClaimForm
     form: ClaimForm
     shards: int
     shards_ready: int = 0
@@ -98,13 +102,17 @@ def dedup_status(settings: Settings, client: Client) -> DedupStatus:
             each.config_get("hash-max-listpack-entries").get("hash-max-listpack-entries", 0)
             for each in servers_of(server)
         ]
+        form = form_of(server)
         status = DedupStatus(
-            [Adoption(*row) for row in rows], run_id(server), form_of(server), layout.shards,
+            [Adoption(*row) for row in rows], run_id(server), form, form, layout.shards,
             buckets=layout.buckets, used_memory=sum(int(each["used_memory"]) for each in memory),
             maxmemory=sum(int(each["maxmemory"]) for each in memory),
             listpack_limit=min(map(int, limits)),
             is_rebuilding=bool(server.exists(f"{layout.prefix}:rebuilding")),
         )  # fmt: skip
+        kept: Any = server.hget(layout.state_key(0), "format")
+        if kept is not None and kept.decode() in set(ClaimForm):
+            status.form = ClaimForm(kept.decode())
         for shard in range(layout.shards):
             key = layout.state_key(shard)
             _read_shard(status, layout, server.hgetall(key), server.hgetall(entries_key(key)))
@@ -121,7 +129,7 @@ def _read_shard(
 ) -> None:  # fmt: skip
     fields = {name.decode(): value.decode() for name, value in state.items()}
     marker = status.adoptions[0].marker if status.adoptions else ""
-    wanted = (marker, str(layout.buckets), str(layout.window_ms), status.form.value)
+    wanted = (marker, str(layout.buckets), str(layout.window_ms), status.wanted_form.value)
     names = ("marker", "buckets", "window_ms", "format")
     if marker and tuple(fields.get(name) for name in names) == wanted:
         status.shards_ready += 1

@@ -82,7 +82,7 @@ WHERE stream = %(stream)s AND partition = %(partition)s AND customer_id IN %(cus
 GROUP BY customer_id, meter, `group`, part_start,
          if(window_start >= toDateTime(%(recent)s, 'UTC'), window_start, toDateTime(0, 'UTC'))
 LIMIT %(most)s
-SETTINGS max_rows_to_group_by = %(most)s, group_by_overflow_mode = 'break'
+SETTINGS max_rows_to_group_by = %(most)s, group_by_overflow_mode = 'break', max_execution_time = 20
 """
 _WINDOWS = """
 SELECT partition, customer_id, meter, `group`, toInt64(toUnixTimestamp(window_start)) AS start,

@@ -18,7 +18,16 @@ from deploy.localstack.state import hold
 _SOURCES = Path(__file__).resolve().parents[2] / "sinks" / "dedup_module"
 #: `no` starts Redis without the module, as a Redis that is not ours has it.
 VARIABLE = "METERLINE_REDIS_MODULE"
-_FLAGS = ["-std=c11", "-O3", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
+_FLAGS = [
+    "-std=c11",
+    "-O3",
+    "-Wall",
+    "-Wextra",
+    "-Werror",
+    "-shared",
+    "-fPIC",
+    "-fvisibility=hidden",
+]
 _PATIENCE = timedelta(minutes=2)
 
 

@@ -112,7 +112,13 @@ static int open_generation(
     }
     opened->held = NULL;
     opened->key = api_OpenKey(ctx, name, mode);
-    if (api_KeyType(opened->key) == KEY_EMPTY) return OK;
+    if (api_KeyType(opened->key) == KEY_EMPTY) {
+        /* Of a slot that a cluster moves, the table may have gone before the state. The server
+         * knows, but looks only at the keys that a command names. */
+        if (api_Call(ctx, "EXISTS", "s", name) != NULL) return OK;
+        api_ReplyWithError(ctx, "CLUSTERDOWN the slot of this shard is being moved");
+        return ERR;
+    }
     if (api_ModuleTypeGetType(opened->key) == table_type) {
         opened->held = api_ModuleTypeGetValue(opened->key);
         return OK;
@@ -428,7 +434,9 @@ static size_t effort_of(RedisModuleString *key, const void *value) {
 
 /* ---- the module ---- */
 
-int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv, int argc);
+__attribute__((visibility("default"))) int RedisModule_OnLoad(
+    RedisModuleCtx *ctx, RedisModuleString **argv, int argc
+);
 
 int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
     (void)argv, (void)argc;
@@ -437,13 +445,18 @@ int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) 
     if (get("RedisModule_" #name, (void *)&api_##name) != OK) return ERR;
     REDIS_API(BIND)
 #undef BIND
+    /* Loaded again, the file's variables are those that are in use. */
+    if (api_IsModuleNameBusy("meterline")) return ERR;
+    /* A replica that ran without the module has missed claims, and would not say so. */
+    if (api_GetContextFlags(ctx) & IS_REPLICA && api_DbSize(ctx) > 0) return ERR;
     api_SetModuleAttribs(ctx, "meterline", 1, API_VERSION);
     RedisModuleTypeMethods methods = {
         .version = 3, .rdb_load = load, .rdb_save = save, .aof_rewrite = rewrite,
         .mem_usage = memory_of, .free = release, .free_effort = effort_of,
     };
-    table_type = api_CreateDataType(ctx, "ml-claims", 0, &methods);
-    if (table_type == NULL) return ERR;
+    RedisModuleType *made_type = api_CreateDataType(ctx, "ml-claims", 0, &methods);
+    if (made_type == NULL) return ERR;
+    table_type = made_type;
     const struct {
         const char *name;
         RedisModuleCommand command;

@@ -15,11 +15,13 @@ typedef struct RedisModuleString RedisModuleString;
 typedef struct RedisModuleIO RedisModuleIO;
 typedef struct RedisModuleType RedisModuleType;
 typedef struct RedisModuleDigest RedisModuleDigest;
+typedef struct RedisModuleCallReply RedisModuleCallReply;
 
 enum { OK = 0, ERR = 1, API_VERSION = 1 };
 enum { READ = 1, WRITE = 2 };
 enum { KEY_EMPTY = 0, KEY_MODULE = 6 };
 enum { HASH_CFIELDS = 1 << 2 };
+enum { IS_REPLICA = 1 << 3 };
 
 typedef struct {
     uint64_t version;
@@ -46,7 +48,12 @@ typedef int (*RedisModuleCommand)(RedisModuleCtx *ctx, RedisModuleString **argv,
     X(void *, Calloc, (size_t count, size_t bytes))                                                \
     X(void *, Realloc, (void *held, size_t bytes))                                                 \
     X(void, Free, (void *held))                                                                    \
-    X(int, SetModuleAttribs, (RedisModuleCtx *, const char *name, int version, int api))           \
+    X(void, SetModuleAttribs, (RedisModuleCtx *, const char *name, int version, int api))          \
+    X(int, IsModuleNameBusy, (const char *name))                                                   \
+    X(int, GetContextFlags, (RedisModuleCtx *))                                                    \
+    X(unsigned long long, DbSize, (RedisModuleCtx *))                                              \
+    X(RedisModuleCallReply *, Call,                                                                \
+      (RedisModuleCtx *, const char *command, const char *format, ...))                            \
     X(int, CreateCommand,                                                                          \
       (RedisModuleCtx *, const char *name, RedisModuleCommand, const char *flags, int first,       \
        int last, int step))                                                                        \

@@ -90,6 +90,19 @@ class RedisCluster:
         """Which server holds the keys with a hash tag."""
         return min(key_slot(tag.encode()) * _SERVERS // _SLOTS, _SERVERS - 1)
 
+    def send_table(self, key: str, to: int) -> None:
+        """Move one key as a cluster does that is moving its slot; the rest of the slot stays."""
+        tag = key[key.index("{") + 1 : key.index("}")]
+        slot, holder = key_slot(tag.encode()), self.holder_of(tag)
+        names = [self._client(number).execute_command("CLUSTER", "MYID") for number in (holder, to)]
+        self._client(to).execute_command("CLUSTER", "SETSLOT", slot, "IMPORTING", names[0])
+        self._client(holder).execute_command("CLUSTER", "SETSLOT", slot, "MIGRATING", names[1])
+        self._client(holder).execute_command("MIGRATE", LOOPBACK, self._ports[to], key, 0, 5000)
+
+    def ask(self, number: int, *words: str | int | bytes) -> Any:
+        """Have one server run a command."""
+        return self._client(number).execute_command(*words)
+
     def keys(self, number: int) -> int:
         """How many keys a server holds."""
         return int(self._client(number).dbsize())

@@ -9,6 +9,7 @@ from pathlib import Path
 from time import sleep
 
 import pytest
+import redis
 from harness import Deployment
 from redis_cluster import RedisCluster
 
@@ -73,3 +74,19 @@ def test_one_server_of_a_cluster_lost_under_load_costs_no_event(
         assert status.is_in_force
         assert status.form is (ClaimForm.TABLES if cluster.has_module else ClaimForm.HASHES)
         assert all(check.level != Level.FAIL for check in check_redis(deployment.settings))
+
+
+def test_a_shard_of_which_a_part_is_moved_refuses_claims(cluster: RedisCluster) -> None:
+    if not cluster.has_module:
+        pytest.skip("of hashes the server looks at every key by itself")
+    state, holder = "n:{d0}", cluster.holder_of("d0")
+    for field, value in (("marker", "m"), ("gen:s:0", 1), ("newest", 5), ("since", 5)):
+        cluster.ask(holder, "HSET", state, field, value)
+    first = bytes(12) + b"\1" + bytes(11)
+    again = bytes(12) + b"\2" + bytes(11)
+    claim = ("METERLINE.CLAIM", state, "m", "gen:s:0", 1, 5)
+    assert cluster.ask(holder, *claim, first) == b"K\0"
+    assert cluster.ask(holder, *claim, again)[:2] == b"K\2"
+    cluster.send_table(f"{state}:5", (holder + 1) % 3)
+    with pytest.raises(redis.ResponseError, match="is being moved"):
+        cluster.ask(holder, *claim, again)

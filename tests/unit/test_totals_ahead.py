@@ -17,6 +17,7 @@ from dataflows import stored_folds
 from dataflows.stored_folds import FoldTable
 from dataflows.totals_ahead import AheadLimits, TotalsAhead
 from metering.batch import Source
+from metering.errors import DependencyDown
 from metering.totals import (
     FOLDS,
     PlacedKey,
@@ -95,6 +96,28 @@ def ahead_of(store: Counting, *, keys_min: int = 1, room: int = 10_000) -> Total
     ahead = TotalsAhead(SOURCE, store.partition("s", 0), store, keys_min=keys_min)
     ahead.room = room
     return ahead
+
+
+class TooBusy(Counting):
+    """Answers small questions only."""
+
+    def folds(
+        self, stream: str, partition: int, *, since: int, recent: int, rows_max: int
+    ) -> pa.Table | None:
+        super().folds(stream, partition, since=since, recent=recent, rows_max=rows_max)
+        raise DependencyDown("it took too long")
+
+
+def test_where_reading_ahead_fails_all_is_asked_as_if_there_were_none() -> None:
+    store = TooBusy()
+    store.rows, store.cards = filled(40).rows, filled(40).cards
+    ahead = ahead_of(store)
+    for first in (0, 20):
+        keys = [key_of(number) for number in range(first, first + 20)]
+        assert ahead.units(keys) == store.plain(keys)
+    assert len(store.unit_queries) == 2
+    assert len(store.fold_queries) == 1, "not again in this assignment"
+    assert ahead.windows([(key_of(1), NOON)]) == {}
 
 
 def test_many_batches_after_a_cold_start_are_few_queries() -> None:
