@@ -90,7 +90,7 @@ class RedisCluster:
         """Which server holds the keys with a hash tag."""
         return min(key_slot(tag.encode()) * _SERVERS // _SLOTS, _SERVERS - 1)
 
-    def send_table(self, key: str, to: int) -> None:
+    def send(self, key: str, to: int) -> None:
         """Move one key as a cluster does that is moving its slot; the rest of the slot stays."""
         tag = key[key.index("{") + 1 : key.index("}")]
         slot, holder = key_slot(tag.encode()), self.holder_of(tag)
