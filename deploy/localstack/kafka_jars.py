@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 
+from deploy.localstack.cache import cache_folder
 from deploy.localstack.errors import DownloadError, ProgramMissingError
 from deploy.localstack.state import hold
 
 _POM = Path(__file__).with_name("kafka") / "pom.xml"
-_REPOSITORY = Path(__file__).resolve().parents[2]
 _MARKER = ".complete"
 _DOWNLOAD_PATIENCE = timedelta(minutes=15)
 
@@ -35,13 +35,6 @@ def find_maven() -> str:
         "Kafka's jars are fetched once by Maven: install it (Debian and Ubuntu: `apt install "
         "maven`; macOS: `brew install maven`)",
     )
-
-
-def cache_folder(environment: Mapping[str, str]) -> Path:
-    """Return where what is made once is kept: METERLINE_CACHE, else a folder of the repository."""
-    cache = environment.get("METERLINE_CACHE", "").strip()
-    base = Path(cache) if cache else _REPOSITORY / ".meterline" / "cache"
-    return base.absolute()
 
 
 def jar_folder(environment: Mapping[str, str]) -> Path:

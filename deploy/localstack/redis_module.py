@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 
+from deploy.localstack.cache import cache_folder
 from deploy.localstack.errors import ServiceFailedError
-from deploy.localstack.kafka_jars import cache_folder
 from deploy.localstack.state import hold
 
 _SOURCES = Path(__file__).resolve().parents[2] / "sinks" / "dedup_module"

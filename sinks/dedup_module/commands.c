@@ -100,6 +100,12 @@ typedef struct {
     table *held;
 } generation;
 
+/* Of a slot that a cluster moves some keys may have gone before the state. The server knows, but
+ * looks only at those that a command names: it does not run this one then. */
+static int is_here(RedisModuleCtx *ctx, RedisModuleString *name) {
+    return api_Call(ctx, "EXISTS", "s", name) != NULL;
+}
+
 static int open_generation(
     RedisModuleCtx *ctx, RedisModuleString *state, long long window, int mode, generation *opened
 ) {
@@ -112,13 +118,14 @@ static int open_generation(
     }
     opened->held = NULL;
     opened->key = api_OpenKey(ctx, name, mode);
-    if (api_KeyType(opened->key) == KEY_EMPTY) {
-        /* Of a slot that a cluster moves, the table may have gone before the state. The server
-         * knows, but looks only at the keys that a command names. */
-        if (api_Call(ctx, "EXISTS", "s", name) != NULL) return OK;
+    int is_empty = api_KeyType(opened->key) == KEY_EMPTY;
+    int counts = (mode & WRITE) != 0;
+    if ((is_empty && !is_here(ctx, name)) ||
+        (counts && !is_here(ctx, key_name(ctx, state, "entries")))) {
         api_ReplyWithError(ctx, "CLUSTERDOWN the slot of this shard is being moved");
         return ERR;
     }
+    if (is_empty) return OK;
     if (api_ModuleTypeGetType(opened->key) == table_type) {
         opened->held = api_ModuleTypeGetValue(opened->key);
         return OK;

@@ -76,7 +76,8 @@ def test_one_server_of_a_cluster_lost_under_load_costs_no_event(
         assert all(check.level != Level.FAIL for check in check_redis(deployment.settings))
 
 
-def test_a_shard_of_which_a_part_is_moved_refuses_claims(cluster: RedisCluster) -> None:
+@pytest.mark.parametrize("part", ["claims", "counts"])
+def test_a_shard_of_which_a_part_is_moved_refuses_claims(cluster: RedisCluster, part: str) -> None:
     state, holder = "n:{d0}", cluster.holder_of("d0")
     for field, value in (("marker", "m"), ("gen:s:0", 1), ("newest", 5), ("since", 5)):
         cluster.ask(holder, "HSET", state, field, value)
@@ -87,9 +88,12 @@ def test_a_shard_of_which_a_part_is_moved_refuses_claims(cluster: RedisCluster) 
     if not cluster.has_module:
         words = ("EVAL", script_text("dedup_claim.lua"), 1, state)
         moved, told = f"{state}:5:\0\0\0\0", "non local key"
+    asked = again
+    if part == "counts":
+        moved, asked = f"{state}:entries", bytes(4) + b"\7" * 8 + b"\1" + bytes(11)
     claim = (*words, "m", "gen:s:0", 1, 5)
     assert cluster.ask(holder, *claim, first) == b"K\0"
     assert cluster.ask(holder, *claim, again)[:2] == b"K\2"
     cluster.send(moved, (holder + 1) % 3)
     with pytest.raises(redis.ResponseError, match=told):
-        cluster.ask(holder, *claim, again)
+        cluster.ask(holder, *claim, asked)

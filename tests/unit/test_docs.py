@@ -37,7 +37,8 @@ SERVED: dict[str, type[WorkerMetrics | StewardMetrics | ArchiveMetrics]] = {
 #: Variables that are read by something else than `Settings`.
 OTHER_VARIABLES = {
     "METERLINE_STACK": "deploy/localstack/cli.py",
-    "METERLINE_CACHE": "deploy/localstack/kafka_jars.py",
+    "METERLINE_CACHE": "deploy/localstack/cache.py",
+    "METERLINE_REDIS_MODULE": "deploy/localstack/redis_module.py",
     "METERLINE_KILL_BEFORE_STEP": "dataflows/worker.py",
     "METERLINE_FREEZE_BEFORE_STEP": "dataflows/worker.py",
 }
