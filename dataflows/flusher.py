@@ -1,9 +1,11 @@
 """Gathers outcomes and hands them to the sink, one flush after the other, beside the dataflow.
 
-A flush is cut when enough rows wait or the oldest waits long enough. It is written by one
-background thread, so that waiting for ClickHouse overlaps with decoding; the next one is cut only
-when it is done, which holds the whole dataflow back while the sink is slow. What was cut leaves
-memory only when it is durable; an error surfaces at the next call and nothing is cut after it.
+A flush is cut when its oldest outcome waits long enough, or the totals that it changed weigh more
+than what waits. Where its rows alone fill the room, they go ahead: they are written, and leave
+memory, while the flush gathers on; its totals follow with the cut. One background thread writes, so
+that waiting for ClickHouse overlaps with decoding; the next write is handed over only when it is
+done, which holds the whole dataflow back while the sink is slow. What was handed over leaves memory
+only when it is durable; an error surfaces at the next call and nothing is written after it.
 """
 
 from collections.abc import Callable
@@ -21,10 +23,14 @@ _TOTALS_WEIGHT = 3
 
 
 class Sink(Protocol):
-    """Writes one flush; when `write` returns everything in it is durable and committed."""
+    """Writes flushes. Raises `TransientError` when all may be tried again from the start."""
+
+    def write_ahead(self, flush: Flush) -> None:
+        """Rows of a flush whose totals follow; they are durable when this returns."""
+        ...
 
     def write(self, flush: Flush) -> None:
-        """Raises `TransientError` when it may be tried again from the start."""
+        """When this returns everything in the flush is durable and committed."""
         ...
 
 
@@ -39,7 +45,7 @@ class Flusher:
         """Gather for `sink`; `executor` writes, one flush at a time (a thread by default).
 
         `rows_max` bounds what waits in memory: events, and totals, which count three times.
-        `wait_ms` tells how long the oldest event may wait now, longer while catching up;
+        `wait_ms` tells how old a flush may become now, more while catching up;
         `is_current` whether this worker still holds an assignment.
         """
         self._ledger = ledger
@@ -52,16 +58,11 @@ class Flusher:
         self._waiting = 0
         self._since_ms = 0
         self._writer = executor or ThreadPoolExecutor(1, thread_name_prefix="flush")
-        self._writing: tuple[int, Future[None]] | None = None
+        self._writing: tuple[int | None, Future[None]] | None = None  # no cut: rows ahead
 
     def add(self, outcome: Outcome) -> None:
         """Take over what a batch adds; cuts a flush when it is time."""
-        part = self._parts.get(outcome.source)
-        if part is None:
-            part = PartitionFlush(outcome.source, outcome.first_offset, outcome.next_offset)
-            self._parts[outcome.source] = part
-        if not self._waiting:
-            self._since_ms = self._clock_ms()
+        part = self._part(outcome.source, outcome.first_offset)
         _extend(part, outcome)
         size = outcome.accepted + len(outcome.rejections) + len(outcome.suppressions)
         size += 0 if outcome.duplicates is None else outcome.duplicates.num_rows
@@ -70,29 +71,26 @@ class Flusher:
 
     def advance(self, source: Source, *, offset: int, watermark_ms: int) -> None:
         """An idle partition's watermark moved; `offset` is where it is read to."""
-        part = self._parts.get(source)
-        if part is None:
-            part = PartitionFlush(source, offset, offset)
-            self._parts[source] = part
-            if not self._waiting:
-                self._since_ms = self._clock_ms()
-            self._waiting += 1
+        part = self._part(source, offset)
         part.watermark_ms = max(part.watermark_ms, watermark_ms)
 
     def poll(self) -> None:
-        """Cut a flush if it is time. Raises what the last write raised."""
-        is_full = self._waiting + _TOTALS_WEIGHT * self._ledger.changed >= self._rows_max
+        """Hand over what it is time for. Raises what the last write raised."""
+        totals = _TOTALS_WEIGHT * self._ledger.changed
+        is_full = self._waiting + totals >= self._rows_max
         self._settle(wait=is_full)
-        if not self._waiting or self._writing is not None:
+        if not self._parts or self._writing is not None:
             return
-        age_ms = self._clock_ms() - self._since_ms
-        if is_full or age_ms >= self._wait_ms():
+        is_due = self._clock_ms() - self._since_ms >= self._wait_ms()
+        if is_due or (is_full and self._waiting <= totals):
             self._cut()
+        elif is_full:
+            self._send_ahead()
 
     def drain(self) -> None:
         """Write everything out and wait for it."""
         self._settle(wait=True)
-        if self._waiting:
+        if self._parts:
             self._cut()
             self._settle(wait=True)
 
@@ -101,9 +99,14 @@ class Flusher:
         self._writer.shutdown(wait=True, cancel_futures=True)
 
     @property
-    def waiting(self) -> int:
-        """Events gathered and not cut yet."""
-        return self._waiting
+    def is_gathering(self) -> bool:
+        """Whether there is anything that was not cut yet."""
+        return bool(self._parts)
+
+    def _part(self, source: Source, offset: int) -> PartitionFlush:
+        if not self._parts:
+            self._since_ms = self._clock_ms()
+        return self._parts.setdefault(source, PartitionFlush(source, offset, offset))
 
     def _settle(self, *, wait: bool) -> None:
         if self._writing is None:
@@ -112,17 +115,27 @@ class Flusher:
         if wait or future.done():
             future.result()
             self._writing = None
-            self._ledger.settle(number)
+            if number is not None:
+                self._ledger.settle(number)
 
     def _cut(self) -> None:
         number, totals = self._ledger.cut()
-        parts = [part for part in self._parts.values() if self._is_current(part.source)]
+        parts = self._taken()
         for part in parts:
             part.totals = totals.get(part.source)
         self._parts = {}
-        self._waiting = 0
         flush = Flush(number, parts, *self._ledger.take_new_prices())
         self._writing = (number, self._writer.submit(self._sink.write, flush))
+
+    def _send_ahead(self) -> None:
+        parts = self._taken()
+        self._parts = {part.source: part.emptied() for part in parts}
+        flush = Flush(0, parts, *self._ledger.take_new_prices())
+        self._writing = (None, self._writer.submit(self._sink.write_ahead, flush))
+
+    def _taken(self) -> list[PartitionFlush]:
+        self._waiting = 0
+        return [part for part in self._parts.values() if self._is_current(part.source)]
 
 
 def _extend(part: PartitionFlush, outcome: Outcome) -> None:

@@ -38,14 +38,19 @@ class Measures:
             self._metrics.rejects.labels(str(rejection.code)).inc()
         self._metrics.late.inc(outcome.late)
 
+    def wrote_ahead(self, *, seconds: float) -> None:
+        """Rows of a flush are durable, after so many seconds. Called by the flush thread."""
+        self._metrics.flush_seconds.observe(seconds)
+
     def flushed(self, flush: Flush, *, seconds: float, now_ms: int) -> None:
         """A flush is durable since `now_ms`, after so many seconds. Called by the flush thread."""
         metrics = self._metrics
         metrics.flush_seconds.observe(seconds)
-        metrics.flush_events.observe(sum(b.num_rows for part in flush.parts for b in part.events))
+        batches = [rows for part in flush.parts for rows in part.times_ahead + part.events]
+        metrics.flush_events.observe(sum(rows.num_rows for rows in batches))
+        for events in batches:
+            self._delays(events, now_ms)
         for part in flush.parts:
-            for events in part.events:
-                self._delays(events, now_ms)
             name = part.source.partition
             if part.watermark_ms:
                 metrics.watermark.labels(name).set(part.watermark_ms / 1000)
@@ -72,11 +77,7 @@ def _queryable_ms(part: PartitionFlush, *, idle_ms: int) -> int:
     """
     if part.first_offset == part.next_offset:
         return idle_ms
-    newest = [int(_whole(rows, "record_time").max()) for rows in part.events]
-    newest += [int(_whole(rows, "record_time").max()) for rows in part.duplicates]
-    newest += [rejection.record_time_ms for rejection in part.rejections]
-    newest += [suppression.record_time_ms for suppression in part.suppressions]
-    return max(newest, default=0)
+    return part.newest_ms()
 
 
 def _whole(rows: pa.RecordBatch, name: str) -> NDArray[np.int64]:

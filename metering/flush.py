@@ -1,8 +1,10 @@
 """What the sink writes in one go: everything between two commits, per partition."""
 
 from dataclasses import dataclass, field
+from typing import Self
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from metering.batch import Source
 from metering.rejection import Rejection, Suppression
@@ -24,13 +26,18 @@ DUPLICATE_SCHEMA = pa.schema(
     ]
 )
 
+#: Columns that tell how late an event came.
+TIMES = ["record_time", "occurred_at", "late"]
+
 
 @dataclass(slots=True)
 class PartitionFlush:
     """One partition's part of a flush: offsets `first_offset` .. `next_offset` - 1.
 
     `events` are record batches of `EVENT_SCHEMA` and what the steps added; `duplicates` of
-    `DUPLICATE_SCHEMA`; `gaps` are half-open ranges of offsets without a record.
+    `DUPLICATE_SCHEMA`; `gaps` are half-open ranges of offsets without a record. Of rows that went
+    ahead (see `dataflows/flusher.py`) there are only the times of events, and the newest record
+    time (ms) of all.
     """
 
     source: Source
@@ -43,12 +50,31 @@ class PartitionFlush:
     suppressions: list[Suppression] = field(default_factory=list)
     gaps: list[tuple[int, int]] = field(default_factory=list)
     totals: TotalColumns | None = None
+    times_ahead: list[pa.RecordBatch] = field(default_factory=list)
+    newest_ahead_ms: int = 0
+
+    def newest_ms(self) -> int:
+        """Newest record time (Unix ms) of any row, 0 without one."""
+        newest = [self.newest_ahead_ms]
+        newest += [_newest_ms(rows) for rows in (*self.events, *self.duplicates)]
+        newest += [rejection.record_time_ms for rejection in self.rejections]
+        newest += [suppression.record_time_ms for suppression in self.suppressions]
+        return max(newest)
+
+    def emptied(self) -> Self:
+        """What is left of it once its rows go ahead of its totals."""
+        times = [rows.select(TIMES) for rows in self.events]
+        return type(self)(
+            self.source, self.first_offset, self.next_offset, self.watermark_ms,
+            times_ahead=self.times_ahead + times, newest_ahead_ms=self.newest_ms(),
+        )  # fmt: skip
 
 
 @dataclass(slots=True)
 class Flush:
-    """Parts of distinct partitions, written together; `number` ascends within one worker.
+    """Parts of distinct partitions, written together.
 
+    `number` ascends within one worker; it is 0 for rows that go ahead.
     `cards` and `periods` are rows of `rate_cards` and `billing_periods` that the parts name.
     """
 
@@ -56,3 +82,7 @@ class Flush:
     parts: list[PartitionFlush]
     cards: pa.Table | None = None
     periods: pa.Table | None = None
+
+
+def _newest_ms(rows: pa.RecordBatch) -> int:
+    return pc.max(rows.column("record_time")).cast(pa.int64()).as_py() or 0

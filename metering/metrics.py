@@ -82,7 +82,9 @@ class WorkerMetrics(MetricRegistry):
             bounds_ms=LATE_BY_MS,
         )
         self.flush_seconds = self.histogram(
-            "flush_seconds", "Time to make one flush durable and commit it", unit="seconds",
+            "flush_seconds",
+            "Time of one write: a flush, made durable and committed, or rows ahead of its totals",
+            unit="seconds",
             buckets=(0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30),
         )  # fmt: skip
         self.flush_events = self.histogram(

@@ -4,6 +4,7 @@
                rejected events to their topic.
                Crash after: totals lack events that raw has. They replay from the committed
                offset, claim as their own, and are written again, equal.
+               While catching up rows of a flush take this step ahead of the rest.
     2  totals  one block of absolute values, all or nothing.
                Crash after: the events replay and are skipped as absorbed.
     3  watermarks  how far each partition is durable and complete; a maximum.
@@ -13,7 +14,7 @@
 
 Before each step the assignments and the marker of the dedup memory are asked again: a worker
 that was replaced stops here. Before steps 2 and 3 ClickHouse is asked whether it still holds what
-this worker wrote (`sinks/durable_rows.py`). Every row is keyed or a maximum, so a step that may or
+this worker wrote (`sinks/durable_rows.py`, `sinks/rows_ahead.py`). Every row is keyed or a maximum, so a step that may or
 may not have happened is simply done again.
 """
 
@@ -33,6 +34,7 @@ from sinks import rows
 from sinks.clickhouse import insert_arrow
 from sinks.durable_rows import DurableRows
 from sinks.progress import Progress
+from sinks.rows_ahead import RowsAhead
 
 
 class Committer(Protocol):
@@ -70,6 +72,7 @@ class UsageSink:
         self._still_ours = still_ours
         self._before_step = before_step or (lambda _step: None)
         self._durable = DurableRows(Progress(client))
+        self._ahead = RowsAhead(client)
 
     def began(self, source: Source, next_offset: int | None) -> None:
         """An assignment, of which so much is durable: should it become less, nothing is written.
@@ -77,6 +80,12 @@ class UsageSink:
         May be another thread's call.
         """
         self._durable.began(source, next_offset)
+
+    def write_ahead(self, flush: Flush) -> None:
+        """The first step alone, for rows of a flush whose totals follow. Raises as `write`."""
+        flush = self._fenced(flush, 1)
+        self._raw(flush)
+        self._ahead.wrote(flush)
 
     def write(self, flush: Flush) -> None:
         """Take the four steps.
@@ -86,11 +95,12 @@ class UsageSink:
         flush = self._fenced(flush, 1)
         self._raw(flush)
         flush = self._fenced(flush, 2)
-        self._durable.require([part.source for part in flush.parts])
+        self._require_rows(flush)
         self._insert("usage_totals", rows.total_rows(flush))
         flush = self._fenced(flush, 3)
-        self._durable.require([part.source for part in flush.parts])
+        self._require_rows(flush)
         self._insert("watermarks", rows.watermark_rows(flush))
+        self._ahead.settled()
         for part in flush.parts:
             self._durable.wrote(part.source, part.next_offset)
         flush = self._fenced(flush, 4)
@@ -107,6 +117,10 @@ class UsageSink:
         rejected = [(part.source, found) for part in flush.parts for found in part.rejections]
         if rejected:
             self._topic.send(rejected)
+
+    def _require_rows(self, flush: Flush) -> None:
+        self._durable.require([part.source for part in flush.parts])
+        self._ahead.require()
 
     def _insert(self, table: str, found: pa.Table | None) -> None:
         if found is not None:

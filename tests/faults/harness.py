@@ -110,6 +110,14 @@ class Deployment:
             clickhouse_url=self.addresses["CLICKHOUSE_URL"],
         )
 
+    def gather_long(self) -> None:
+        """Let workers gather for flushes that are so large that rows go ahead of their totals."""
+        self._environment |= {
+            "METERLINE_FLUSH_ROWS_MAX": "4000",
+            "METERLINE_FLUSH_WAIT": "PT3S",
+            "METERLINE_FLUSH_WAIT_BEHIND": "PT3S",
+        }
+
     # The load.
 
     def produce(self, share: float = 1.0, *, over_s: float = 0.0) -> None:

@@ -14,6 +14,7 @@ import pyarrow as pa
 from metering.decimals import units_of
 from metering.errors import DependencyDown
 from simulator.turns import Turns
+from sinks.rows_ahead import RowsAhead
 from sinks.usage_sink import UsageSink
 
 HOUR_US = 3_600_000_000
@@ -201,8 +202,17 @@ class SimClient:
         self._turns.call(round_trip, label=table)
 
 
+class _NothingIsLost(RowsAhead):
+    def require(self) -> None:
+        pass
+
+
 class SimSink(UsageSink):
-    """The real sink; only what `insert_arrow` sends goes to the model instead."""
+    """The real sink; only what `insert_arrow` sends goes to the model, which loses no rows."""
+
+    def __init__(self, client: Any, *rest: Any, **named: Any) -> None:
+        super().__init__(client, *rest, **named)
+        self._ahead = _NothingIsLost(client)
 
     def _insert(self, table: str, found: pa.Table | None) -> None:
         if found is not None:

@@ -96,7 +96,7 @@ class Process:
             in_flight_max=rng.choice([1, 4]), executor=self.claimer,
         )  # fmt: skip
         sink = servers.parts.sink(
-            SimClient(turns, servers.clickhouse, on_send=self._on_send, on_land=self._on_land),  # type: ignore[arg-type]
+            SimClient(turns, servers.clickhouse, on_send=self._on_send, on_land=self._on_land),
             self.memory, self, self, still_ours=self._is_current,
         )  # fmt: skip
         wait_ms = rng.choice([lambda: 0, lambda: 2000])
@@ -124,7 +124,7 @@ class Process:
 
     def is_waiting(self) -> bool:
         """Whether anything that it claimed is not written yet."""
-        return self.is_up and (self.flusher.waiting > 0 or bool(self.tasks()))
+        return self.is_up and (self.flusher.is_gathering or bool(self.tasks()))
 
     def has_read(self) -> bool:
         """Whether it holds batches that it has not claimed for."""
