@@ -1,7 +1,7 @@
 """The last step: fold what was decided into the ledger and hand it to the flusher, as one act.
 
-A cut of the ledger must never hold events of a batch whose rows are not in the same flush, so
-nothing may come between the two.
+A cut of the ledger must never hold events of a batch whose rows are not in the same flush, or ahead
+of it, so nothing may come between the two.
 """
 
 from collections.abc import Callable, Sequence

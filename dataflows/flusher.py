@@ -20,6 +20,9 @@ from metering.flush import Flush, PartitionFlush
 #: Rows of events that one of totals counts for: it takes the memory of two, and more while it is
 #: written.
 _TOTALS_WEIGHT = 3
+#: Share of the room from which rows are handed over if nothing is being written. The rest is for
+#: what comes while the write before takes longer than usual: nothing has to wait for it then.
+_MUCH = 0.75
 
 
 class Sink(Protocol):
@@ -77,14 +80,15 @@ class Flusher:
     def poll(self) -> None:
         """Hand over what it is time for. Raises what the last write raised."""
         totals = _TOTALS_WEIGHT * self._ledger.changed
-        is_full = self._waiting + totals >= self._rows_max
-        self._settle(wait=is_full)
+        weight = self._waiting + totals
+        self._settle(wait=weight >= self._rows_max)
         if not self._parts or self._writing is not None:
             return
         is_due = self._clock_ms() - self._since_ms >= self._wait_ms()
-        if is_due or (is_full and self._waiting <= totals):
+        is_much = weight >= self._rows_max * _MUCH
+        if is_due or (is_much and self._waiting <= totals):
             self._cut()
-        elif is_full:
+        elif is_much:
             self._send_ahead()
 
     def drain(self) -> None:

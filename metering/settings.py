@@ -95,12 +95,13 @@ class Settings(BaseSettings):
 
     batch_events_max: int = Field(16_000, ge=1, le=100_000)
     batch_wait: Duration = timedelta(milliseconds=50)
-    #: A flush is cut when this many rows wait, or the oldest waits this long. A row of totals
-    #: counts for three of events.
+    #: At most so many rows wait in memory, of which one of totals counts for three of events. A
+    #: flush is cut when its oldest event waits this long, or most of what waits are totals; rows of
+    #: events that fill the room go ahead of them.
     flush_rows_max: int = Field(800_000, ge=1, le=4_000_000)
     flush_wait: Duration = timedelta(milliseconds=400)
-    #: The same while catching up: larger flushes hold fewer rows of totals for each event.
-    flush_wait_behind: Duration = timedelta(seconds=3)
+    #: The same while catching up: longer flushes hold fewer rows of totals for each event.
+    flush_wait_behind: Duration = timedelta(seconds=6)
     #: Batches whose claims may be under way at once.
     claims_in_flight_max: int = Field(8, ge=1, le=64)
     #: (customer, meter, group, period) units that the ledger keeps; more are read again.

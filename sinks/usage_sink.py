@@ -14,8 +14,8 @@
 
 Before each step the assignments and the marker of the dedup memory are asked again: a worker
 that was replaced stops here. Before steps 2 and 3 ClickHouse is asked whether it still holds what
-this worker wrote (`sinks/durable_rows.py`, `sinks/rows_ahead.py`). Every row is keyed or a maximum, so a step that may or
-may not have happened is simply done again.
+this worker wrote (`durable_rows.py`, `rows_ahead.py`). Every row is keyed or a maximum, so a step
+that may or may not have happened is simply done again.
 """
 
 from collections.abc import Callable

@@ -60,6 +60,20 @@ class _Sink:
         return " ".join(f"{mark}{_rows(flush)}" for mark, flush in self.written)
 
 
+class _Slow(Future[None]):
+    """Not done until somebody waits for it."""
+
+    def result(self, timeout: float | None = None) -> None:
+        del timeout
+        self.set_result(None)
+
+
+class _Later:
+    def submit(self, fn: Any, *args: Any) -> Future[None]:
+        fn(*args)
+        return _Slow()
+
+
 class _AtOnce:
     def submit(self, fn: Any, *args: Any) -> Future[None]:
         future: Future[None] = Future()
@@ -76,10 +90,9 @@ class _AtOnce:
 class _Rig:
     """A flusher with room for 10, whose clock the test moves."""
 
-    def __init__(self) -> None:
+    def __init__(self, executor: Any) -> None:
         self.ledger, self.sink, self.now_ms = _Ledger(), _Sink(), 0
         self.lost: set[Source] = set()
-        executor: Any = _AtOnce()
         ledger: Any = self.ledger
         self.flusher = Flusher(
             ledger, self.sink, lambda: self.now_ms, rows_max=10, wait_ms=lambda: 1000,
@@ -103,23 +116,34 @@ class _Rig:
 @pytest.fixture
 def rig() -> _Rig:
     """Nothing was added."""
-    return _Rig()
+    return _Rig(_AtOnce())
+
+
+def test_what_comes_during_a_slow_write_waits_for_it_once_the_room_is_full() -> None:
+    rig = _Rig(_Later())
+    rig.add(8)
+    rig.add(8)
+    rig.add(1)
+    assert rig.sink.told() == "+8", "the second is much, but there is room yet"
+    rig.add(1)
+    assert rig.sink.told() == "+8 +10"
 
 
 def test_rows_that_fill_the_room_go_ahead_and_their_totals_follow(rig: _Rig) -> None:
-    rig.add(6, changed=1)
+    rig.add(4, changed=1)
+    assert rig.sink.told() == ""
     rig.add(6)
     rig.add(9)
-    assert rig.sink.told() == "+12 +9"
+    assert rig.sink.told() == "+10 +9"
     rig.now_ms = 1000
     rig.add(2)
-    assert rig.sink.told() == "+12 +9 =2"
+    assert rig.sink.told() == "+10 +9 =2"
     rig.flusher.poll()
     assert (rig.ledger.cuts, rig.ledger.settled) == (1, [1])
     last = rig.sink.written[-1][1].parts[0]
-    assert (last.first_offset, last.next_offset, last.watermark_ms) == (0, 23, 23)
-    assert sum(rows.num_rows for rows in last.times_ahead) == 21
-    assert last.newest_ms() == 22
+    assert (last.first_offset, last.next_offset, last.watermark_ms) == (0, 21, 21)
+    assert sum(rows.num_rows for rows in last.times_ahead) == 19
+    assert last.newest_ms() == 20
 
 
 def test_totals_that_weigh_more_than_the_rows_are_cut_with_them(rig: _Rig) -> None:
