@@ -50,6 +50,10 @@ class Killing:
         if self._failure is not None:
             raise self._failure
 
+    def relent(self) -> None:
+        """From now on nobody is killed any more, as when the time is over."""
+        self._ends_s = min(self._ends_s, time.monotonic())
+
     def stop(self) -> None:
         """End it now, if it has not ended."""
         self._is_over.set()

@@ -25,6 +25,14 @@ LiveRate = Annotated[
 WorkerCount = Annotated[int, typer.Option(help="Workers that come back.", min=1)]
 Partitions = Annotated[int, typer.Option(help="Of the topic.", min=1)]
 Patience = Annotated[int, typer.Option(help="Seconds after which catching up is given up.", min=30)]
+KillEvery = Annotated[
+    float | None,
+    typer.Option(
+        help="Kill one of the workers that often, in seconds, and start another instead, until the"
+        " backlog is durable.",
+        min=0.1,
+    ),
+]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same load.", min=0)]
 Out = Annotated[Path | None, typer.Option(help="Folder of the report and the logs.")]
 
@@ -37,6 +45,7 @@ def outage(
     workers: WorkerCount = 1,
     partitions: Partitions = 8,
     patience: Patience = 3600,
+    kill_every: KillEvery = None,
     seed: Seed = _SEED,
     out: Out = None,
 ) -> None:
@@ -60,7 +69,7 @@ def outage(
     asked = Outage(
         rate=rate, seconds=seconds, live_rate=live_rate or rate, workers=workers,
         patience_s=patience, seed=seed, prefix=f"lt{int(time.time()):010d}",
-        command=shlex.join(["python", "-m", "loadtest", *sys.argv[1:]]),
+        command=shlex.join(["python", "-m", "loadtest", *sys.argv[1:]]), kill_every_s=kill_every,
     )  # fmt: skip
     with (
         reporting(console, "OUTAGE"),

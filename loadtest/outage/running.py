@@ -1,12 +1,16 @@
 """One outage from start to end: its backlog, live traffic, workers that catch up, the oracle."""
 
 import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from rich.console import Console
 
 from loadtest.deployment import Deployment, Filled, reckoning_s
+from loadtest.load.killing import Killing, killed
 from loadtest.load.live_view import live_view
 from loadtest.load.making import Load
 from loadtest.load.profiles import PROFILES
@@ -22,7 +26,8 @@ from loadtest.outage.catch_up import CatchUp
 from loadtest.outage.figures import Recovery, recovery_figures
 from loadtest.outcome import Outcome
 from loadtest.own_servers import Servers
-from loadtest.workers import Workers
+from loadtest.topics import workers_group
+from loadtest.workers import Workers, await_assignment
 
 PROFILE = PROFILES["steady"]
 _CUSTOMERS = 20_000
@@ -32,7 +37,10 @@ _STUCK_S = 90.0
 
 @dataclass(frozen=True)
 class Outage:
-    """What to run: rates in events a second, times in seconds."""
+    """What to run: rates in events a second, times in seconds.
+
+    With `kill_every_s` a worker is killed so often, and replaced, until the backlog is durable.
+    """
 
     rate: int
     seconds: int
@@ -42,6 +50,7 @@ class Outage:
     seed: int
     command: str
     prefix: str
+    kill_every_s: float | None = None
 
     @property
     def backlog(self) -> int:
@@ -118,21 +127,52 @@ def _recover(
             back_s = time.monotonic()
             for _ in range(outage.workers):
                 workers.start()
-            ours = {f"worker {number}": pid for number, pid in enumerate(workers.pids, start=1)}
-            watched = Watch(
-                tables, {**ours, **servers.pids}, _STUCK_S, on_sample=show,
-                check=workers.check_alive, on_watched=lambda seen: _tell(catch_up, seen),
-            ).run(process, pipe)  # fmt: skip
+            with _hurt(outage, deployment, workers) as hurt:
+                watched = Watch(
+                    tables, {**hurt.pids, **servers.pids}, _STUCK_S, on_sample=show,
+                    check=hurt.check, on_watched=lambda seen: _tell(catch_up, hurt, seen),
+                ).run(process, pipe)  # fmt: skip
             workers.stop()
     finally:
         process.kill()
         process.join()
         tables.close()
-    return Recovery(filled.delivery, watched, catch_up, back_s - watched.started.began_s)
+    return Recovery(
+        filled.delivery, watched, catch_up, back_s - watched.started.began_s,
+        hurt.killing.kills if hurt.killing else None,
+    )  # fmt: skip
 
 
-def _tell(catch_up: CatchUp, watched: Watched) -> None:
+class _Hurt(NamedTuple):
+    """Workers to watch, how they are checked, and who kills them; those are not watched."""
+
+    pids: Mapping[str, int]
+    check: Callable[[], None]
+    killing: Killing | None = None
+
+
+@contextmanager
+def _hurt(outage: Outage, deployment: Deployment, workers: Workers) -> Iterator[_Hurt]:
+    """In the end all partitions are held by workers that can be stopped in order."""
+    if outage.kill_every_s is None:
+        ours = {f"worker {number}": pid for number, pid in enumerate(workers.pids, start=1)}
+        yield _Hurt(ours, workers.check_alive)
+        return
+    with killed(
+        workers, every_s=outage.kill_every_s, lasts_s=outage.patience_s, seed=outage.seed
+    ) as killing:
+        yield _Hurt({}, killing.check, killing)
+    killing.check()
+    await_assignment(
+        deployment.bootstrap_servers, workers_group(deployment.namespace), workers=workers,
+        members=outage.workers, partitions=deployment.partitions,
+    )  # fmt: skip
+
+
+def _tell(catch_up: CatchUp, hurt: _Hurt, watched: Watched) -> None:
     sample = watched.samples[-1]
+    if sample.backlog == 0 and hurt.killing is not None:
+        hurt.killing.relent()
     catch_up.hear(sample.at_s, sample.lag, counts=watched.latencies.counts)
 
 
