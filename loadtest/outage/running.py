@@ -127,10 +127,10 @@ def _recover(
             back_s = time.monotonic()
             for _ in range(outage.workers):
                 workers.start()
-            with _hurt(outage, deployment, workers) as hurt:
+            with _hurt(outage, workers, deployment=deployment) as hurt:
                 watched = Watch(
                     tables, {**hurt.pids, **servers.pids}, _STUCK_S, on_sample=show,
-                    check=hurt.check, on_watched=lambda seen: _tell(catch_up, hurt, seen),
+                    check=hurt.check, on_watched=lambda seen: _tell(catch_up, seen, hurt=hurt),
                 ).run(process, pipe)  # fmt: skip
             workers.stop()
     finally:
@@ -152,7 +152,7 @@ class _Hurt(NamedTuple):
 
 
 @contextmanager
-def _hurt(outage: Outage, deployment: Deployment, workers: Workers) -> Iterator[_Hurt]:
+def _hurt(outage: Outage, workers: Workers, *, deployment: Deployment) -> Iterator[_Hurt]:
     """In the end all partitions are held by workers that can be stopped in order."""
     if outage.kill_every_s is None:
         ours = {f"worker {number}": pid for number, pid in enumerate(workers.pids, start=1)}
@@ -169,7 +169,7 @@ def _hurt(outage: Outage, deployment: Deployment, workers: Workers) -> Iterator[
     )  # fmt: skip
 
 
-def _tell(catch_up: CatchUp, hurt: _Hurt, watched: Watched) -> None:
+def _tell(catch_up: CatchUp, watched: Watched, *, hurt: _Hurt) -> None:
     sample = watched.samples[-1]
     if sample.backlog == 0 and hurt.killing is not None:
         hurt.killing.relent()
