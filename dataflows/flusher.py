@@ -1,8 +1,8 @@
 """Gathers outcomes and hands them to the sink, one flush after the other, beside the dataflow.
 
-A flush is cut when its oldest outcome waits long enough, or the totals that it changed weigh more
-than what waits. Where its rows alone fill the room, they go ahead: they are written, and leave
-memory, while the flush gathers on; its totals follow with the cut. One background thread writes, so
+A flush is cut when its oldest outcome waits long enough, or the totals that it changed fill half of
+the room. Until then rows that fill the room go ahead: they are written, and leave memory, while the
+flush gathers on; its totals follow with the cut. One background thread writes, so
 that waiting for ClickHouse overlaps with decoding; the next write is handed over only when it is
 done, which holds the whole dataflow back while the sink is slow. What was handed over leaves memory
 only when it is durable; an error surfaces at the next call and nothing is written after it.
@@ -23,6 +23,10 @@ _TOTALS_WEIGHT = 3
 #: Share of the room from which rows are handed over if nothing is being written. The rest is for
 #: what comes while the write before takes longer than usual: nothing has to wait for it then.
 _MUCH = 0.75
+#: Share of the room from which totals do not wait for more rows to go ahead of them: little would.
+_MANY_TOTALS = 0.5
+#: Writes of rows ahead of one cut, however long it may wait: something of each stays in memory.
+_AHEAD_MOST = 8
 
 
 class Sink(Protocol):
@@ -38,7 +42,7 @@ class Sink(Protocol):
 
 
 class Flusher:
-    """Used by the dataflow's thread; `clock_ms` gives Unix milliseconds."""
+    """Used by the dataflow's thread; `clock_ms` gives milliseconds, and never goes back."""
 
     def __init__(
         self, ledger: Ledger, sink: Sink, clock_ms: Callable[[], int], *,
@@ -60,6 +64,7 @@ class Flusher:
         self._parts: dict[Source, PartitionFlush] = {}
         self._waiting = 0
         self._since_ms = 0
+        self._ahead = 0
         self._writer = executor or ThreadPoolExecutor(1, thread_name_prefix="flush")
         self._writing: tuple[int | None, Future[None]] | None = None  # no cut: rows ahead
 
@@ -85,10 +90,10 @@ class Flusher:
         if not self._parts or self._writing is not None:
             return
         is_due = self._clock_ms() - self._since_ms >= self._wait_ms()
-        is_much = weight >= self._rows_max * _MUCH
-        if is_due or (is_much and self._waiting <= totals):
+        may_go_ahead = totals < self._rows_max * _MANY_TOTALS and self._ahead < _AHEAD_MOST
+        if is_due or (weight >= self._rows_max and not may_go_ahead):
             self._cut()
-        elif is_much:
+        elif may_go_ahead and weight >= self._rows_max * _MUCH:
             self._send_ahead()
 
     def drain(self) -> None:
@@ -128,12 +133,14 @@ class Flusher:
         for part in parts:
             part.totals = totals.get(part.source)
         self._parts = {}
+        self._ahead = 0
         flush = Flush(number, parts, *self._ledger.take_new_prices())
         self._writing = (number, self._writer.submit(self._sink.write, flush))
 
     def _send_ahead(self) -> None:
         parts = self._taken()
         self._parts = {part.source: part.emptied() for part in parts}
+        self._ahead += 1
         flush = Flush(0, parts, *self._ledger.take_new_prices())
         self._writing = (None, self._writer.submit(self._sink.write_ahead, flush))
 

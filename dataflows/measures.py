@@ -40,7 +40,7 @@ class Measures:
 
     def wrote_ahead(self, *, seconds: float) -> None:
         """Rows of a flush are durable, after so many seconds. Called by the flush thread."""
-        self._metrics.flush_seconds.observe(seconds)
+        self._metrics.ahead_seconds.observe(seconds)
 
     def flushed(self, flush: Flush, *, seconds: float, now_ms: int) -> None:
         """A flush is durable since `now_ms`, after so many seconds. Called by the flush thread."""

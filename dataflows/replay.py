@@ -21,7 +21,7 @@ from dataflows.flusher import Flusher
 from dataflows.ledger import Ledger
 from dataflows.outcome import Outcome
 from dataflows.watermark import Watermarks
-from dataflows.worker import now_ms
+from dataflows.worker import now_ms, steady_ms
 from metering.batch import EventBatch, RawBatch, Source, Tick
 from metering.decode import Decoder
 from metering.identity import identity_seed
@@ -87,7 +87,7 @@ class Replay:
             before_step=before_step,
         )  # fmt: skip
         self._flusher = Flusher(
-            self._ledger, sink, now_ms, rows_max=settings.flush_rows_max,
+            self._ledger, sink, steady_ms, rows_max=settings.flush_rows_max,
             wait_ms=self._wait_ms, is_current=self._is_current,
         )  # fmt: skip
         self._accountant = Accountant(

@@ -130,7 +130,7 @@ class Worker:
         )  # fmt: skip
         watermarks = Watermarks(settings.allowed_lateness)
         self._flusher = Flusher(
-            self._ledger, self, now_ms, rows_max=settings.flush_rows_max,
+            self._ledger, self, steady_ms, rows_max=settings.flush_rows_max,
             wait_ms=self._flush_wait_ms, is_current=is_current,
         )  # fmt: skip
         self._accountant = Accountant(
@@ -272,12 +272,17 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+def steady_ms() -> int:
+    """Milliseconds of a clock that never goes back."""
+    return time.monotonic_ns() // 1_000_000
+
+
 @cache
 def _stop_before_step() -> Callable[[int], None] | None:
     """For fault tests: `METERLINE_KILL_BEFORE_STEP=2:5` kills at step 2 of the fifth flush.
 
     `METERLINE_FREEZE_BEFORE_STEP` makes it stand still there (SIGSTOP) until it is woken. Flushes
-    are counted over the life of the process.
+    are counted over the life of the process, at step 1 rows that go ahead of one as well.
     """
     for variable, number in _FAULTS.items():
         if wanted := os.environ.get(variable):

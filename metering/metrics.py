@@ -16,6 +16,8 @@ SPEND_MAX = 50
 #: Classes of transient errors, which end a flow.
 ERRORS = ("DependencyDown", "AssignmentLost", "DedupMemoryLost", "RowsLost", "ClaimsForgotten")
 
+#: Seconds that a write takes.
+_WRITE_S = (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 _SECOND, _MINUTE, _HOUR, _DAY = 1000, 60_000, 3_600_000, 86_400_000
 #: From the record timestamp; 10 s is the bound of the freshness objective.
 RECORD_DELAY_MS = (
@@ -82,14 +84,16 @@ class WorkerMetrics(MetricRegistry):
             bounds_ms=LATE_BY_MS,
         )
         self.flush_seconds = self.histogram(
-            "flush_seconds",
-            "Time of one write: a flush, made durable and committed, or rows ahead of its totals",
-            unit="seconds",
-            buckets=(0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30),
+            "flush_seconds", "Time to make one flush durable and commit it", unit="seconds",
+            buckets=_WRITE_S,
+        )  # fmt: skip
+        self.ahead_seconds = self.histogram(
+            "ahead_seconds", "Time to write rows that go ahead of their flush", unit="seconds",
+            buckets=_WRITE_S,
         )  # fmt: skip
         self.flush_events = self.histogram(
             "flush_events", "Accepted events in one flush", unit="events",
-            buckets=(1, 100, 1_000, 10_000, 50_000, 100_000, 200_000, 400_000),
+            buckets=(1, 100, 1_000, 10_000, 50_000, 100_000, 200_000, 400_000, 800_000, 1_600_000),
         )  # fmt: skip
         self.stage_seconds = self.counter(
             "stage_seconds_total",

@@ -11,6 +11,8 @@ from loadtest.workers import KILLS_ITSELF, Workers
 #: Of those that replace others: how many kill themselves at a step of a write.
 _AT_A_STEP = 0.5
 _STEPS, _FLUSHES = (1, 2, 3, 4), 20
+#: How long a flush may be while workers catch up: none is to reach more of them than it lives for.
+_FLUSH_S = 3.0
 _SPREAD = (0.5, 1.5)
 _CHECK_S = 0.5
 
@@ -84,5 +86,6 @@ class Killing:
     def _armed(self) -> dict[str, str]:
         if self._random.random() >= _AT_A_STEP:
             return {}
-        step, flush = self._random.choice(_STEPS), self._random.randint(1, _FLUSHES)
+        most = min(max(int(self._pause_s / _FLUSH_S), 1), _FLUSHES)
+        step, flush = self._random.choice(_STEPS), self._random.randint(1, most)
         return {KILLS_ITSELF: f"{step}:{flush}"}

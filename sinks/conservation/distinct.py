@@ -8,7 +8,8 @@ from metering.catalog import Catalog
 from sinks.clickhouse import clickhouse_errors
 from sinks.conservation.findings import DistinctDifference, Findings, SharedIdentity
 
-_PAUSE_S = 2.0
+#: Longer than a flush gathers while its worker catches up, and is written.
+_PAUSE_S = 10.0
 _SPILL = {"max_bytes_before_external_group_by": 1_000_000_000}
 
 _DISTINCT = """

@@ -25,6 +25,7 @@ _STAGES = ("source", "decode", "load", "dedup_wait", "account")
 _STAGE = 'meterline_stage_seconds_total{{stage="{}"}}'
 _DURABLE = "meterline_flush_events_sum"
 _FLUSH_S = "meterline_flush_seconds_sum"
+_AHEAD_S = "meterline_ahead_seconds_sum"
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ def _add_stages(section: Section, drained: Drained) -> None:
         section.add(f"stage {stage}", 100 * share, "% of time", "on the dataflow's thread")
     section.add("stage engine", 100 * left, "% of time", "the rest of the dataflow's thread")
     first, last = drained.first.samples, drained.last.samples
-    flush = last.get(_FLUSH_S, 0.0) - first.get(_FLUSH_S, 0.0)
+    flush = sum(last.get(name, 0.0) - first.get(name, 0.0) for name in (_FLUSH_S, _AHEAD_S))
     section.add("flush", 100 * flush / drained.seconds, "% of time", "beside the dataflow")
     add_flushes(section, last)
 
@@ -128,6 +129,9 @@ def add_flushes(section: Section, samples: dict[str, float]) -> None:
     count = samples.get("meterline_flush_seconds_count", 0.0)
     mean_s = samples.get(_FLUSH_S, 0.0) / max(count, 1)
     section.add("flushes", int(count), "", f"{mean_s:.2f} s each on average")
+    ahead = samples.get("meterline_ahead_seconds_count", 0.0)
+    mean_s = samples.get(_AHEAD_S, 0.0) / max(ahead, 1)
+    section.add("writes ahead", int(ahead), "", f"of rows, {mean_s:.2f} s each on average")
 
 
 def _cores(seconds: float, used: CpuReading) -> str:

@@ -78,7 +78,7 @@ class HurtSink(UsageSink):
         super().__init__(client, store, _HurtCommitter(committer), topic, **named)
 
     def write(self, flush: Flush) -> None:
-        if any(part.events for part in flush.parts):
+        if any(part.events or part.times_ahead for part in flush.parts):
             _FAULTS.before("flush")
         super().write(flush)
 

@@ -112,16 +112,17 @@ def test_workers_that_are_killed_while_they_catch_up_count_exactly(
     stack: LocalStack, tmp_path: Path
 ) -> None:
     found = _loadtest(
-        tmp_path, "outage", "--rate", "1000", "--outage", "20", "--live-rate", "300", "--workers",
+        tmp_path, "outage", "--rate", "3000", "--outage", "20", "--live-rate", "300", "--workers",
         "2", "--partitions", "4", "--patience", "150", "--seed", "31", "--kill-every", "4",
         **stack.env(),
         METERLINE_KAFKA_PROPERTIES='{"session.timeout.ms": 6000, "heartbeat.interval.ms": 500}',
+        METERLINE_FLUSH_ROWS_MAX="4000",
     )  # fmt: skip
     report: dict[str, Any] = json.loads((tmp_path / "report.json").read_text())
     assert report["differences"] == [], found.stdout + found.stderr
     figures = {figure["name"]: figure["value"] for figure in report["figures"]}
     assert figures["workers killed"] > 0
-    assert figures["backlog"] == 20_000
+    assert figures["backlog"] == 60_000
     assert report["samples"][-1]["backlog"] == 0
 
 

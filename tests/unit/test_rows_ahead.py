@@ -146,10 +146,24 @@ def test_rows_that_fill_the_room_go_ahead_and_their_totals_follow(rig: _Rig) -> 
     assert last.newest_ms() == 20
 
 
-def test_totals_that_weigh_more_than_the_rows_are_cut_with_them(rig: _Rig) -> None:
-    rig.add(4, changed=3)
+def test_totals_that_fill_half_of_the_room_are_cut_once_it_is_full(rig: _Rig) -> None:
+    rig.add(2, changed=2)
+    assert rig.sink.told() == "", "8 of 10: were these events alone, they would go ahead"
+    rig.add(1)
+    assert rig.sink.told() == ""
+    rig.add(1)
     assert rig.sink.told() == "=4"
     assert rig.ledger.cuts == 1
+
+
+def test_a_flush_ends_after_so_many_writes_though_the_clock_stands_still(rig: _Rig) -> None:
+    for _ in range(9):
+        rig.add(8)
+    assert rig.sink.told() == " ".join(["+8"] * 8), "the ninth fills the room but in part"
+    rig.add(8)
+    assert rig.sink.told() == " ".join(["+8"] * 8 + ["=16"])
+    rig.add(8)
+    assert rig.sink.told().endswith("=16 +8")
 
 
 def test_a_flush_is_as_old_as_the_first_of_it_that_went_ahead(rig: _Rig) -> None:

@@ -114,6 +114,13 @@ class CommitsFirst(SimSink):
         self._insert("usage_totals", rows.total_rows(flush))
 
 
+class DropsRowsAhead(SimSink):
+    """What is to go ahead of its totals is passed over."""
+
+    def write_ahead(self, flush: Flush) -> None:
+        self._fenced(flush, 1)
+
+
 class WritesTotalsFirst(SimSink):
     """Totals before raw: they may hold an event that raw does not."""
 
@@ -307,6 +314,7 @@ PLANTED: dict[str, Parts] = {
     "claim_before_absorbed": Parts(deduplicator=ClaimsWhatIsAbsorbed),
     "no_fence_on_claims": Parts(store=HasNoFence),
     "in_flight_kept": Parts(store=KeepsWorkOfLostMemory),
+    "rows_ahead_are_dropped": Parts(sink=DropsRowsAhead),
     "totals_before_raw": Parts(sink=WritesTotalsFirst),
     "old_claims_kept": Parts(store=KeepsOldClaims),
     "history_asked_too_early": Parts(store=LooksUpTooEarly),
