@@ -13,6 +13,8 @@ from deploy.localstack.service import Service
 from sinks.migrate import migrate
 
 _SMALL = {"events": 12_000, "customers": 20}
+#: The group waits for a worker that stands still.
+_PATIENT = {"session.timeout.ms": 120_000}
 
 
 def _deployed(deploy: Deploy) -> Deployment:
@@ -40,7 +42,7 @@ def test_a_worker_that_is_killed_around_them_counts_once(deploy: Deploy, step: s
 
 def test_totals_are_not_written_when_clickhouse_lost_the_rows(deploy: Deploy) -> None:
     deployment = _deployed(deploy)
-    worker = deployment.start_worker(freeze_before="flush:1")
+    worker = deployment.start_worker(freeze_before="flush:1", kafka=_PATIENT)
     worker.wait_frozen()
     assert _raw(deployment), "rows went ahead"
     deployment.stack.service("clickhouse").wipe()
@@ -64,7 +66,7 @@ def test_a_worker_that_stood_still_in_them_and_was_replaced_does_no_harm(deploy:
 
 def test_claims_that_redis_forgets_before_the_totals_are_made_again(deploy: Deploy) -> None:
     deployment = _deployed(deploy)
-    worker = deployment.start_worker(freeze_before="flush:1")
+    worker = deployment.start_worker(freeze_before="flush:1", kafka=_PATIENT)
     worker.wait_frozen()
     redis: Service = deployment.stack.service("redis")
     redis.wipe()
