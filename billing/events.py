@@ -7,23 +7,25 @@ import pyarrow as pa
 from clickhouse_connect.driver.client import Client
 
 from billing.usage import SpanBorders
+from billing.usage_sql import CUT
 from metering.catalog import Meter
 from metering.decimals import units_of
 from metering.dimensions import canonical
 from rating_engine.period_rater import GroupKey
+from sinks.billing_runs import RawState
 from sinks.clickhouse import clickhouse_errors
 from sinks.rejects import Coordinate
 
 #: By arrival, then by coordinate: the same whenever it is asked. The time is compared by a
 #: function, so that FINAL reads all months (see `billing/usage.py`).
-_EVENTS = """
+_EVENTS = f"""
 SELECT stream, partition, offset, `index`, id, identity,
        toUnixTimestamp64Micro(occurred_at) AS occurred_us,
        toUnixTimestamp64Milli(record_time) AS record_ms,
        quantity, counted, cumulative_before, included, overage, charge, card != 0 AS is_rated,
        toString(price_version) AS price_version, toString(catalog) AS catalog
-FROM billable_events
-WHERE customer_id = %(customer)s AND meter = %(meter)s AND `group` = %(group)s
+FROM billable_events AS e INNER JOIN ({CUT}) AS c USING (stream, partition)
+WHERE offset < next_offset AND customer_id = %(customer)s AND meter = %(meter)s AND `group` = %(group)s
   AND arrayCount(b -> b <= toUnixTimestamp64Micro(occurred_at), %(borders)s) = 1
 ORDER BY record_time, stream, partition, offset, `index`
 """
@@ -60,9 +62,11 @@ class RawEvent(NamedTuple):
 
 
 def events_of(
-    client: Client, wanted: SpanBorders, *, meter: Meter, group: GroupKey
+    client: Client, wanted: SpanBorders, *, meter: Meter, group: GroupKey, below: RawState
 ) -> Iterator[RawEvent]:
     """Every event of one meter and group between the outer borders, a block at a time.
+
+    What lies beyond the cut of `below` is left out.
 
     Raises `DependencyDown`, also on the way.
     """
@@ -72,6 +76,7 @@ def events_of(
         "meter": meter.key,
         "group": canonical({name: values.get(name, "") for name in meter.group_by}),
         "borders": [wanted.borders_us[0], wanted.borders_us[-1]],
+        **below.parameters(),
     }
     with (
         clickhouse_errors("reading the events of a charge"),

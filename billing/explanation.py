@@ -9,7 +9,7 @@ from clickhouse_connect.driver.client import Client
 from billing.event_charges import EventCharge, EventCharges, EventSums
 from billing.events import events_of
 from billing.period_name import PeriodName
-from billing.usage import UsageReader, borders_of
+from billing.usage import SpanBorders, SpanUsage, UsageReader, borders_of
 from metering.catalog import Meter
 from metering.errors import PermanentError
 from rating_engine.billing_period import BillingCalendar, BillingPeriod
@@ -18,6 +18,11 @@ from rating_engine.models.model import Step
 from rating_engine.money import Money, rounded
 from rating_engine.period_rater import GroupKey, PeriodRater, RatedPart
 from rating_engine.price_book.book import PriceBook, PricedSpan
+from sinks.billing_runs import CutEnd, RawState
+from sinks.conservation.cuts import read_cuts
+
+#: Looks at totals and how far they are, until none moves in between.
+_LOOKS_MAX = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,14 +115,15 @@ class Explainer:
     ) -> Explanation:
         """Explain one `group`, or with None all that were used.
 
-        All events are read and rated, the first `shown_max` are kept. Live totals are read before
-        raw history, which is written first: totals that moved on meanwhile show as a difference.
+        All events are read and rated, the first `shown_max` are kept. Raw history is ahead of live
+        totals, so it is read up to where those are. Totals that moved on between one look at where
+        that is and the next, several times, show as a difference.
         Raises `PermanentError` where nothing prices the customer then, and `DependencyDown`.
         """
         calendar, period, spans = self._priced(customer_id, name)
         wanted = borders_of(customer_id, period, spans=spans)
-        live = self._reader.totals([wanted]).get(customer_id, {})
-        raw = self._reader.raw([wanted]).get(customer_id, {})
+        state, live = self._live(wanted)
+        raw = self._reader.raw([wanted], state).get(customer_id, {})
         used = {key[1] for key in (*raw, *live) if key[0] == meter.key}
         groups = [group] if group is not None else sorted(used) or [()]
         nothing = [None] * len(spans)
@@ -131,7 +137,8 @@ class Explainer:
                 aggregation=meter.aggregation,
             )
             events = EventCharges(rater, wanted.borders_us, aggregation=meter.aggregation)
-            passing = events.charges(events_of(self._client, wanted, meter=meter, group=each))
+            found = events_of(self._client, wanted, meter=meter, group=each, below=state)
+            passing = events.charges(found)
             shown = tuple(islice(passing, shown_max))
             for _ in passing:
                 pass
@@ -154,6 +161,16 @@ class Explainer:
             tuple(charges),
             self._reader.complete_to_ms(),
         )
+
+    def _live(self, wanted: SpanBorders) -> tuple[RawState, SpanUsage]:
+        """Live totals, and the state of raw history that they come from."""
+        for _ in range(_LOOKS_MAX):
+            ends = (CutEnd(c.stream, c.partition, c.next_offset) for c in read_cuts(self._client))
+            state = RawState(tuple(ends), as_of_us=0)  # corrections are looked at as of now
+            found, moving = self._reader.totals_at([wanted], state)
+            if not moving:
+                break
+        return state, found.get(wanted.customer_id, {})
 
     def _priced(
         self, customer_id: str, name: PeriodName

@@ -106,13 +106,16 @@ class UsageReader:
         named = {key: name for key, name in counted.items() if name is not None}
         self._distinct = {"distinct": list(named), "dimensions": list(named.values())}
 
-    def raw(self, wanted: Sequence[SpanBorders]) -> dict[str, SpanUsage]:
-        """Usage by customer, from raw history; those without any are not in it.
+    def raw(
+        self, wanted: Sequence[SpanBorders], below: RawState | None = None
+    ) -> dict[str, SpanUsage]:
+        """Usage by customer, from raw history as of now; those without any are not in it.
 
-        Raises `DependencyDown`.
+        With `below` without what lies beyond its cut. Raises `DependencyDown`.
         """
-        asked = sql.RAW.format(source=sql.NOW, counted="counted", more="")
-        return _by_customer(self._read(asked, wanted), _lengths(wanted))
+        source, more = (sql.NOW, {}) if below is None else (sql.NOW_BELOW_CUT, below.parameters())
+        asked = sql.RAW.format(source=source, counted="counted", more="")
+        return _by_customer(self._read(asked, wanted, **more), _lengths(wanted))
 
     def raw_at(self, wanted: Sequence[SpanBorders], state: RawState) -> dict[str, UsageAt]:
         """The same as of a cut, with what it is made of; always the same for one `state`."""

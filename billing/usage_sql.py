@@ -28,19 +28,24 @@ FROM
 WHERE {INSIDE}
 GROUP BY customer_id, meter, `group`, span
 """
+#: A table expression of a cut; `RawState.parameters` binds it.
+CUT = """
+SELECT tupleElement(c, 1) AS stream, toUInt32(tupleElement(c, 2)) AS partition,
+       toUInt64(tupleElement(c, 3)) AS next_offset
+FROM (SELECT arrayJoin(%(cut)s) AS c)
+"""
 NOW = "billable_events AS r WHERE customer_id IN %(customers)s"
+#: The same below a cut: what is written, but not in the totals yet, is left out.
+NOW_BELOW_CUT = f"""
+billable_events AS r INNER JOIN ({CUT}) AS c USING (stream, partition)
+WHERE customer_id IN %(customers)s AND offset < next_offset
+"""
 #: Not in force at `as_of`, though it is now, is only what was taken back later; and what was given
 #: back later was not. `billable_events` says the same of now.
 RETRACTED_AT = """
 SELECT customer_id, meter, identity FROM retracted_events FINAL
 WHERE customer_id IN %(customers)s
   AND is_retracted = (toUnixTimestamp64Micro(recorded_at) <= %(as_of)s)
-"""
-#: A table expression of a cut; `RawState.parameters` binds it.
-CUT = """
-SELECT tupleElement(c, 1) AS stream, toUInt32(tupleElement(c, 2)) AS partition,
-       toUInt64(tupleElement(c, 3)) AS next_offset
-FROM (SELECT arrayJoin(%(cut)s) AS c)
 """
 AT_CUT = f"""
 (

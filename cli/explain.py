@@ -20,8 +20,8 @@ from rating_engine.price_book.book import PriceBook
 from rating_engine.price_book.load import load_price_book
 from sinks.clickhouse import connect_clickhouse
 
-#: What the write of a flush takes, from raw history to totals, beyond how long it may gather.
-_WRITE_S = 2.0
+#: What the write of a flush takes, from totals to how far they are.
+_PAUSE_S = 2.0
 _ANSWER_S = 3600
 
 
@@ -80,7 +80,7 @@ def _explained(
         explainer = Explainer(client, book)
         found = explainer.explain(customer, meter, name=name, group=group, shown_max=shown_max)
         if not found.agrees:  # what was in flight is there by then
-            time.sleep(settings.flush_wait_behind.total_seconds() + _WRITE_S)
+            time.sleep(_PAUSE_S)
             found = explainer.explain(customer, meter, name=name, group=group, shown_max=shown_max)
     finally:
         client.close()
