@@ -57,6 +57,12 @@ class Found(NamedTuple):
         return self.is_red and any(sign in self.first for sign in signs)
 
 
+#: The first of the four steps, and not that of rows which go ahead.
+_WRITE = (
+    "        flush = self._fenced(flush, 1)\n        self._raw(flush)\n"
+    "        flush = self._fenced(flush, 2)\n"
+)
+
 PLANTED = (
     Planted(
         "owner ignored: a replay is a duplicate", "worker:kill:2:1",
@@ -75,11 +81,11 @@ PLANTED = (
     Planted(
         "early commit: watermarks and offsets before the rows", "worker:kill:1:1",
         [Edit(
-            "sinks/usage_sink.py", "        flush = self._fenced(flush, 1)\n",
+            "sinks/usage_sink.py", _WRITE,
             '        self._insert("watermarks", rows.watermark_rows(flush))\n'
             "        self._committer.commit("
             "{part.source: part.next_offset for part in flush.parts})\n"
-            "        flush = self._fenced(flush, 1)\n",
+            f"{_WRITE}",
         )],
     ),
     Planted(

@@ -271,6 +271,17 @@ def test_an_event_that_was_written_in_two_months_is_in_that_of_its_first_writer(
     assert [each["quantity"] for each in found["events_shown"]] == ["-4.5", "-20"]
 
 
+def test_events_that_are_written_and_not_in_the_totals_yet_are_left_out(charged: Charged) -> None:
+    plant(
+        charged.settings,
+        "INSERT INTO usage_events SELECT * REPLACE (offset + 1000 AS offset, "
+        "reverse(identity) AS identity) FROM usage_events FINAL "
+        "WHERE meter = 'credits' AND customer_id = 'carries' AND quantity = 10",
+    )
+    found = _explained(charged, "carries", "credits")["charges"][0]
+    assert found["events"] == 3
+
+
 def test_events_are_shown_as_far_as_asked(charged: Charged) -> None:
     found = _explained(charged, "carries", "documents", "--events", "1")
     (charge,) = found["charges"]
