@@ -25,7 +25,8 @@ SELECT stream, partition, offset, `index`, id, identity,
        quantity, counted, cumulative_before, included, overage, charge, card != 0 AS is_rated,
        toString(price_version) AS price_version, toString(catalog) AS catalog
 FROM billable_events AS e INNER JOIN ({CUT}) AS c USING (stream, partition)
-WHERE offset < next_offset AND customer_id = %(customer)s AND meter = %(meter)s AND `group` = %(group)s
+WHERE offset < next_offset
+  AND customer_id = %(customer)s AND meter = %(meter)s AND `group` = %(group)s
   AND arrayCount(b -> b <= toUnixTimestamp64Micro(occurred_at), %(borders)s) = 1
 ORDER BY record_time, stream, partition, offset, `index`
 """
