@@ -18,8 +18,7 @@ from rating_engine.models.model import Step
 from rating_engine.money import Money, rounded
 from rating_engine.period_rater import GroupKey, PeriodRater, RatedPart
 from rating_engine.price_book.book import PriceBook, PricedSpan
-from sinks.billing_runs import CutEnd, RawState
-from sinks.conservation.cuts import read_cuts
+from sinks.billing_runs import RawState, RunStore
 
 #: Looks at totals and how far they are, until none moves in between.
 _LOOKS_MAX = 5
@@ -103,6 +102,7 @@ class Explainer:
         self._client = client
         self._book = book
         self._reader = UsageReader(client, book.catalog.meters)
+        self._runs = RunStore(client)
 
     def explain(
         self,
@@ -165,8 +165,7 @@ class Explainer:
     def _live(self, wanted: SpanBorders) -> tuple[RawState, SpanUsage]:
         """Live totals, and the state of raw history that they come from."""
         for _ in range(_LOOKS_MAX):
-            ends = (CutEnd(c.stream, c.partition, c.next_offset) for c in read_cuts(self._client))
-            state = RawState(tuple(ends), as_of_us=0)  # corrections are looked at as of now
+            state = self._runs.raw_state(0)  # corrections are looked at as of now
             found, moving = self._reader.totals_at([wanted], state)
             if not moving:
                 break

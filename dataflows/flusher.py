@@ -1,11 +1,11 @@
 """Gathers outcomes and hands them to the sink, one flush after the other, beside the dataflow.
 
-A flush is cut when its oldest outcome waits long enough, or the totals that it changed fill half of
-the room. Until then rows that fill the room go ahead: they are written, and leave memory, while the
-flush gathers on; its totals follow with the cut. One background thread writes, so
-that waiting for ClickHouse overlaps with decoding; the next write is handed over only when it is
-done, which holds the whole dataflow back while the sink is slow. What was handed over leaves memory
-only when it is durable; an error surfaces at the next call and nothing is written after it.
+A flush is cut when its oldest outcome waits long enough, or the room is full and half of it totals
+that it changed. Until then rows that fill the room go ahead: they are written, and leave memory,
+while the flush gathers on; its totals follow with the cut. One background thread writes, so that
+waiting for ClickHouse overlaps with decoding; the next write is handed over only when it is done,
+which holds the whole dataflow back while the sink is slow. What was handed over leaves memory only
+when it is durable; an error surfaces at the next call and nothing is written after it.
 """
 
 from collections.abc import Callable

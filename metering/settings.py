@@ -96,8 +96,8 @@ class Settings(BaseSettings):
     batch_events_max: int = Field(16_000, ge=1, le=100_000)
     batch_wait: Duration = timedelta(milliseconds=50)
     #: At most so many rows wait in memory, of which one of totals counts for three of events. A
-    #: flush is cut when its oldest event waits this long, or most of what waits are totals; rows of
-    #: events that fill the room go ahead of them.
+    #: flush is cut when its oldest event waits this long, or all are there and half are totals;
+    #: rows of events that fill the room go ahead of them.
     flush_rows_max: int = Field(800_000, ge=1, le=4_000_000)
     flush_wait: Duration = timedelta(milliseconds=400)
     #: The same while catching up: longer flushes hold fewer rows of totals for each event.

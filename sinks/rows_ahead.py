@@ -16,7 +16,7 @@ from sinks.clickhouse import clickhouse_errors
 
 #: Typed as the column is: a set of plain strings never holds an identity that ends in a zero byte.
 _EVENTS = """
-SELECT uniqExact(identity) FROM usage_events
+SELECT uniqExact(customer_id, meter, identity) FROM usage_events
 WHERE customer_id IN %(customers)s AND meter IN %(meters)s
   AND identity IN (SELECT toFixedString(unhex(arrayJoin(%(identities)s)), 16))
 """

@@ -2,10 +2,12 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from random import Random
 
+from loadtest.figures import Figure
 from loadtest.workers import KILLS_ITSELF, Workers
 
 #: Of those that replace others: how many kill themselves at a step of a write.
@@ -89,3 +91,21 @@ class Killing:
         most = min(max(int(self._pause_s / _FLUSH_S), 1), _FLUSHES)
         step, flush = self._random.choice(_STEPS), self._random.randint(1, most)
         return {KILLS_ITSELF: f"{step}:{flush}"}
+
+
+@dataclass(frozen=True)
+class Watchable:
+    """The process ids to watch, and what raises when one of our workers has ended by itself.
+
+    Of workers that are killed nothing is watched: they live for seconds.
+    """
+
+    pids: Mapping[str, int]
+    check: Callable[[], None] = lambda: None
+    killing: Killing | None = None
+
+    def figures(self) -> list[Figure]:
+        """What belongs into the report."""
+        if self.killing is None:
+            return []
+        return [Figure("workers killed", self.killing.kills, "workers", "SIGKILL, and replaced")]

@@ -1,6 +1,6 @@
 """One run from start to end: workers where they are ours, the load, the oracle, the report."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,10 +12,9 @@ from loadtest.catalog import copy_meters
 from loadtest.clickhouse import ClickHouse, database_of
 from loadtest.dedup_room import planned_for
 from loadtest.deployment import reckoning_s, unverified
-from loadtest.figures import Figure
 from loadtest.load.event_rows import customer_name
 from loadtest.load.growth import judge_growth
-from loadtest.load.killing import Killing, killed
+from loadtest.load.killing import Watchable, killed
 from loadtest.load.live_view import live_view
 from loadtest.load.making import Load
 from loadtest.load.profiles import Profile
@@ -143,31 +142,13 @@ def run_load(run: Run, out: Console) -> bool:
     return report.is_right
 
 
-@dataclass(frozen=True)
-class _Watchable:
-    """The process ids to watch, and what raises when one of our workers has ended by itself.
-
-    Of workers that are killed nothing is watched: they live for seconds.
-    """
-
-    pids: Mapping[str, int]
-    check: Callable[[], None] = lambda: None
-    killing: Killing | None = None
-
-    def figures(self) -> list[Figure]:
-        """What belongs into the report."""
-        if self.killing is None:
-            return []
-        return [Figure("workers killed", self.killing.kills, "workers", "SIGKILL, and replaced")]
-
-
 @contextmanager
-def _workers(run: Run, *, prices_change_at: datetime) -> Iterator[_Watchable]:
+def _workers(run: Run, *, prices_change_at: datetime) -> Iterator[Watchable]:
     """What to watch; workers of ours are stopped in order at the end, so that all is written."""
     expect_clickhouse(run.addresses["CLICKHOUSE_URL"])
     if not run.workers:
         _expect_deployment(run)
-        yield _Watchable(run.pids)
+        yield Watchable(run.pids)
         return
     catalog = run.folder / "catalog"
     copy_meters(catalog)
@@ -181,12 +162,12 @@ def _workers(run: Run, *, prices_change_at: datetime) -> Iterator[_Watchable]:
         _await_workers(run, workers)
         if run.kill_every_s is None:
             ours = {f"worker {number}": pid for number, pid in enumerate(workers.pids, start=1)}
-            yield _Watchable({**ours, **run.pids}, workers.check_alive)
+            yield Watchable({**ours, **run.pids}, workers.check_alive)
         else:
             with killed(
                 workers, every_s=run.kill_every_s, lasts_s=run.schedule.seconds, seed=run.seed
             ) as killing:
-                yield _Watchable(run.pids, killing.check, killing)
+                yield Watchable(run.pids, killing.check, killing)
             killing.check()
             _await_workers(run, workers)  # the last that were started can be stopped in order then
         workers.stop()
@@ -219,7 +200,7 @@ def _expect_deployment(run: Run) -> None:
 
 
 def _watch(
-    run: Run, load: Load, *, tables: LoadTables, watchable: _Watchable, out: Console
+    run: Run, load: Load, *, tables: LoadTables, watchable: Watchable, out: Console
 ) -> Watched:
     process, pipe = start_sender(Job(load, run.bootstrap_servers, run.topic))
     title = f"{run.profile.name}, {run.schedule.rate:,} events/s for {run.schedule.seconds} s"

@@ -14,14 +14,14 @@ from loadtest.produce import Delivery
 class Recovery:
     """`back_s` is when the workers were started, on the clock of the samples (may be below 0).
 
-    `kills` is how many workers were killed, None where nobody was to be.
+    `kills` says how many workers were killed, where any were to be.
     """
 
     filled: Delivery
     watched: Watched
     catch_up: CatchUp
     back_s: float
-    kills: int | None = None
+    kills: list[Figure]
 
 
 def recovery_figures(recovery: Recovery) -> list[Figure]:
@@ -35,7 +35,7 @@ def recovery_figures(recovery: Recovery) -> list[Figure]:
         Figure("backlog filled", filled.events / filled.seconds, "events/s", "beforehand"),
         Figure("live rate asked", load.schedule.rate, "events/s", "open loop"),
         Figure("live events", done.delivery.events, "events", f"in {done.delivery.seconds:,.0f} s"),
-        *_kills(recovery),
+        *recovery.kills,
         *_times(recovery),
         Figure("lag at most", max(each.lag for each in watched.samples), "events", "both together"),
         *_latencies(recovery),
@@ -43,12 +43,6 @@ def recovery_figures(recovery: Recovery) -> list[Figure]:
         Figure("producer behind max", behind_ms(watched, 1.0), "ms", "in the latency"),
     ]
     return figures + process_figures(watched, events)
-
-
-def _kills(recovery: Recovery) -> list[Figure]:
-    if recovery.kills is None:
-        return []
-    return [Figure("workers killed", recovery.kills, "workers", "SIGKILL, and replaced")]
 
 
 def _times(recovery: Recovery) -> list[Figure]:

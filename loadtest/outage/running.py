@@ -1,16 +1,15 @@
 """One outage from start to end: its backlog, live traffic, workers that catch up, the oracle."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import NamedTuple
 
 from rich.console import Console
 
 from loadtest.deployment import Deployment, Filled, reckoning_s
-from loadtest.load.killing import Killing, killed
+from loadtest.load.killing import Watchable, killed
 from loadtest.load.live_view import live_view
 from loadtest.load.making import Load
 from loadtest.load.profiles import PROFILES
@@ -139,29 +138,21 @@ def _recover(
         tables.close()
     return Recovery(
         filled.delivery, watched, catch_up, back_s - watched.started.began_s,
-        hurt.killing.kills if hurt.killing else None,
+        hurt.figures(),
     )  # fmt: skip
 
 
-class _Hurt(NamedTuple):
-    """Workers to watch, how they are checked, and who kills them; those are not watched."""
-
-    pids: Mapping[str, int]
-    check: Callable[[], None]
-    killing: Killing | None = None
-
-
 @contextmanager
-def _hurt(outage: Outage, workers: Workers, *, deployment: Deployment) -> Iterator[_Hurt]:
+def _hurt(outage: Outage, workers: Workers, *, deployment: Deployment) -> Iterator[Watchable]:
     """In the end all partitions are held by workers that can be stopped in order."""
     if outage.kill_every_s is None:
         ours = {f"worker {number}": pid for number, pid in enumerate(workers.pids, start=1)}
-        yield _Hurt(ours, workers.check_alive)
+        yield Watchable(ours, workers.check_alive)
         return
     with killed(
         workers, every_s=outage.kill_every_s, lasts_s=outage.patience_s, seed=outage.seed
     ) as killing:
-        yield _Hurt({}, killing.check, killing)
+        yield Watchable({}, killing.check, killing)
     killing.check()
     await_assignment(
         deployment.bootstrap_servers, workers_group(deployment.namespace), workers=workers,
@@ -169,7 +160,7 @@ def _hurt(outage: Outage, workers: Workers, *, deployment: Deployment) -> Iterat
     )  # fmt: skip
 
 
-def _tell(catch_up: CatchUp, watched: Watched, *, hurt: _Hurt) -> None:
+def _tell(catch_up: CatchUp, watched: Watched, *, hurt: Watchable) -> None:
     sample = watched.samples[-1]
     if sample.backlog == 0 and hurt.killing is not None:
         hurt.killing.relent()
