@@ -4,10 +4,13 @@ One Bytewax worker reads what the group assigns to it. Between batches it emits 
 the steps below can act on the clock; the last tick comes when the worker is told to stop.
 """
 
-from collections.abc import Callable
+from array import array
+from collections.abc import Callable, Sequence
 from itertools import groupby
+from operator import itemgetter
 from typing import cast
 
+import numpy as np
 from bytewax.inputs import DynamicSource, StatelessSourcePartition
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Message
 
@@ -18,6 +21,8 @@ from metering.errors import AssignmentLost, TopicUnfit
 
 #: Longest time between two ticks while messages keep coming.
 _TICK_MS = 200
+#: Of a message's timestamp, which is a pair.
+_MILLISECONDS = itemgetter(1)
 
 Item = RawBatch | Tick
 #: What the engine gets of it.
@@ -104,7 +109,7 @@ class UsageReader:
         return records
 
     def _batch(self, source: Source, records: list[Message]) -> RawBatch:
-        offsets = cast("list[int]", list(map(Message.offset, records)))
+        offsets = _offsets(records)
         kind, _ = records[0].timestamp()
         if kind != TIMESTAMP_LOG_APPEND_TIME:
             msg = (
@@ -115,9 +120,8 @@ class UsageReader:
         first = self._reader.positions.get(source, offsets[0])
         following = offsets[-1] + 1
         self._reader.positions[source] = following
-        stamps = [stamp for _, stamp in map(Message.timestamp, records)]
         values = list(map(Message.value, records))
-        return RawBatch(source, offsets, stamps, values, first, following)
+        return RawBatch(source, offsets, _stamps(records), values, first, following)
 
 
 def _by_partition(messages: list[Message]) -> dict[int, list[Message]]:
@@ -129,6 +133,19 @@ def _by_partition(messages: list[Message]) -> dict[int, list[Message]]:
         found.setdefault(partition or 0, []).extend(messages[at:end])
         at = end
     return found
+
+
+def _offsets(records: list[Message]) -> Sequence[int]:
+    """Offsets of a partition's messages, which ascend: the ends tell those without gaps."""
+    first, last = records[0].offset() or 0, records[-1].offset() or 0
+    if last - first == len(records) - 1:
+        return range(first, last + 1)
+    return cast("list[int]", list(map(Message.offset, records)))
+
+
+def _stamps(records: list[Message]) -> Sequence[int]:
+    stamps = map(_MILLISECONDS, map(Message.timestamp, records))
+    return array("q", np.fromiter(stamps, np.int64, len(records)).tobytes())
 
 
 class UsageSource(DynamicSource[Sent]):

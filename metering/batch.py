@@ -4,6 +4,7 @@
 types on purpose: nothing after the decoder ever sees an unvalidated event.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,11 +64,21 @@ class RawBatch:
     """
 
     source: Source
-    offsets: list[int]
-    record_times_ms: list[int]
+    offsets: Sequence[int]
+    record_times_ms: Sequence[int]
     values: list[bytes | None]
     first_offset: int
     next_offset: int
+
+    def offset_column(self) -> NDArray[np.int64]:
+        """`offsets` as an array; those without gaps are best given as a range."""
+        if isinstance(self.offsets, range):
+            return np.arange(self.offsets.start, self.offsets.stop, self.offsets.step)
+        return np.array(self.offsets, np.int64)
+
+    def record_ms_column(self) -> NDArray[np.int64]:
+        """`record_times_ms` as an array."""
+        return np.array(self.record_times_ms, np.int64)
 
 
 @dataclass(slots=True)

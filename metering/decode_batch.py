@@ -25,7 +25,7 @@ def event_batch(
     raw = entries.batch
     hashes = np.array([each.facts.hash for each in columns.known], np.uint64)[columns.codes]
     digests = payload_digests(columns.words[:, 0], columns.words[:, 1], hashes)
-    offsets = np.array(raw.offsets, np.int64)[entries.rows[columns.position]]
+    offsets = raw.offset_column()[entries.rows[columns.position]]
     indexes = entries.indexes[columns.position]
     billable = _billable(columns, catalog)
     derived = {

@@ -41,7 +41,7 @@ class Entries:
 
     def record_ms(self) -> NDArray[np.int64]:
         """Arrival time of each entry's record, Unix milliseconds."""
-        return np.array(self.batch.record_times_ms, np.int64)[self.rows]
+        return self.batch.record_ms_column()[self.rows]
 
     def reject(self, position: int, fault: Fault) -> None:
         """Reject the entry at `position`."""

@@ -45,7 +45,7 @@ def plain_columns(
     joined = b"".join(values) + b'"'
     data = np.frombuffer(joined, np.uint8)
     ends = np.cumsum(np.fromiter(map(len, values), np.int64, len(values)))
-    record_ms = np.array(raw.record_times_ms, np.int64)
+    record_ms = raw.record_ms_column()
     spans, words, moments, plain = _scanned(joined, data, ends=ends)
     codes, firsts = distinct(data, spans, plain)
     keys = [_named(joined, spans[row]) for row in firsts.tolist()]

@@ -118,7 +118,8 @@ def _rendered(text: str, settings: Settings) -> str:
     text = text.replace("{database}", settings.database)
     if settings.cluster:
         text = re.sub(
-            r"(CREATE (?:TABLE|VIEW) IF NOT EXISTS \S+|DROP TABLE IF EXISTS [^\s;]+)",
+            r"(CREATE (?:TABLE|VIEW) IF NOT EXISTS \S+|DROP TABLE IF EXISTS [^\s;]+"
+            r"|ALTER TABLE \S+)",
             rf"\1 ON CLUSTER '{settings.cluster}'", text,
         )  # fmt: skip
     return text

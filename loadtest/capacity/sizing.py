@@ -44,7 +44,7 @@ class Assumptions:
     partitions_per_worker: int = 4
     inserts_per_second_max: float = 10.0
     flush_wait_s: float = 0.4
-    flush_rows_max: int = 560_000
+    flush_rows_max: int = 300_000
 
 
 class Need(NamedTuple):

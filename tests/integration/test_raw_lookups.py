@@ -48,3 +48,17 @@ def test_a_copy_whose_original_is_under_another_customer_has_one(
     found = Findings([])
     check_originals(client, [Cut(_STREAM, 0, 0, 100)], found=found, shown_max=10)
     assert found.lost == []
+
+
+def test_only_raw_rows_are_merged_fifty_parts_at_a_time(client: Client) -> None:
+    told = client.query(
+        "SELECT name FROM system.tables WHERE database = currentDatabase()"
+        " AND extract(engine_full, 'merge_selector_base = (\\\\d+)') = '50'"
+    ).result_rows
+    assert told == [("usage_events",)]
+    ((settings,),) = client.query(
+        "SELECT engine_full FROM system.tables"
+        " WHERE database = currentDatabase() AND name = 'usage_events'"
+    ).result_rows
+    assert "fsync_after_insert = 1" in settings
+    assert "fsync_part_directory = 1" in settings
