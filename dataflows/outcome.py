@@ -119,6 +119,8 @@ def _duplicates(batch: EventBatch, decided: Decided) -> pa.RecordBatch:
 def _conflicts(batch: EventBatch, decided: Decided) -> list[Rejection]:
     owners = decided.owners
     at_fault = decided.others[decided.conflicting]
+    if not len(at_fault):
+        return []
     texts = [batch.texts(name, at_fault) for name in ("id", "customer_id", "meter")]
     found = []
     for at, names in zip(

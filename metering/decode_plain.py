@@ -21,11 +21,10 @@ from metering.plain_scan import (
     SCHEMA,
     SOURCE,
     SUBJECT,
-    Bytes,
-    Integers,
     scan,
 )
 from metering.plain_texts import distinct, gathered, identity_texts
+from metering.plain_words import Bytes, Integers
 
 _ONE = 10**QUANTITY_SCALE
 _PRINTABLE = ord(" ")
@@ -39,12 +38,8 @@ def plain_columns(
 
     What is not among them may be anything. `Columns.position` are the messages' places.
     """
-    values = cast("list[bytes]", raw.values)
-    if None in raw.values:
-        values = [value or b"" for value in raw.values]
-    joined = b"".join(values) + b'"'
+    joined, ends = _joined(raw)
     data = np.frombuffer(joined, np.uint8)
-    ends = np.cumsum(np.fromiter(map(len, values), np.int64, len(values)))
     record_ms = raw.record_ms_column()
     spans, words, moments, plain = _scanned(joined, data, ends=ends)
     codes, firsts = distinct(data, spans, plain)
@@ -70,6 +65,17 @@ def plain_columns(
         schema_version_texts=_column(data, spans, rows=rows, field=SCHEMA),
     )
     return columns, rows
+
+
+def _joined(raw: RawBatch) -> tuple[bytes, Integers]:
+    """All messages, with a quote behind the last, and where each ends."""
+    values = cast("list[bytes]", raw.values)
+    try:
+        sizes = np.fromiter(map(len, values), np.int64, len(values))
+    except TypeError:  # a message without a value
+        values = [value or b"" for value in raw.values]
+        sizes = np.fromiter(map(len, values), np.int64, len(values))
+    return b"".join([*values, b'"']), np.cumsum(sizes)
 
 
 def _scanned(

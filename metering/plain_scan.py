@@ -10,9 +10,7 @@ from numpy.typing import NDArray
 
 from metering.compiled import compiled, inlined
 from metering.period import FIRST_SECOND
-
-Bytes = NDArray[np.uint8]
-Integers = NDArray[np.int64]
+from metering.plain_words import Bytes, Integers, is_repeated
 
 #: Columns of `spans`, in the order of the names in `_KEYS`.
 ID, METER, CUSTOMER, SUBJECT, OCCURRED, QUANTITY, DIMENSIONS, SOURCE, BATCH, SCHEMA = range(10)
@@ -85,9 +83,8 @@ def _is_alike(
         size = layout[member, 3] - first
         if at + size > end:
             return False
-        for place in range(size):
-            if data[at + place] != data[first + place]:
-                return False
+        if not is_repeated(data, at, first, size):
+            return False
         at += size
         if member < members:
             field = layout[member, 0]

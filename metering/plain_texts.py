@@ -4,10 +4,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metering.compiled import compiled, inlined
-from metering.plain_scan import CUSTOMER, DIMENSIONS, ID, METER, SUBJECT, Bytes, Integers
+from metering.plain_scan import CUSTOMER, DIMENSIONS, ID, METER, SUBJECT
+from metering.plain_words import WORD_BYTES, Bytes, Integers, is_repeated, word_at
 
 _COLON, _0, _C, _S = 58, 48, 99, 115
 _DIGITS_MAX = 3
+_HALF = np.uint64(32)
 _OFFSET_BASIS, _PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
 
 Offsets = NDArray[np.int32]
@@ -88,9 +90,15 @@ def distinct(data: Bytes, spans: Integers, plain: NDArray[np.bool_]) -> tuple[In
             continue
         word = _OFFSET_BASIS
         for field in (METER, DIMENSIONS):
-            for place in range(spans[row, field, 0], spans[row, field, 1]):
+            place, end = spans[row, field, 0], spans[row, field, 1]
+            while end - place >= WORD_BYTES:
+                word = (word ^ word_at(data, place)) * _PRIME
+                word ^= word >> _HALF
+                place += WORD_BYTES
+            while place < end:
                 word = (word ^ np.uint64(data[place])) * _PRIME
-        slot = np.int64((word ^ (word >> np.uint64(32))) & np.uint64(size - 1))
+                place += 1
+        slot = np.int64((word ^ (word >> _HALF)) & np.uint64(size - 1))
         while table[slot] >= 0 and not _is_same(data, spans, row, firsts[table[slot]]):
             slot = (slot + 1) & (size - 1)
         if table[slot] < 0:
@@ -108,8 +116,5 @@ def _is_same(data: Bytes, spans: Integers, row: int, other: int) -> bool:
         start, first = spans[row, field, 0], spans[other, field, 0]
         size = spans[row, field, 1] - start
         is_same = is_same and size == spans[other, field, 1] - first
-        place = 0
-        while is_same and place < size:
-            is_same = data[start + place] == data[first + place]
-            place += 1
+        is_same = is_same and is_repeated(data, start, first, size)
     return is_same

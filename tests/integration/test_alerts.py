@@ -30,8 +30,8 @@ from sinks.alert_topic import AlertTopic
 from sinks.alert_webhook import AlertWebhook
 from sinks.clickhouse import INSERT_SETTINGS, connect_clickhouse
 
-#: The last noon: what a pair strays before midnight is its noise of the day before after it, so that
-#: a check that is the first one says less of it in the hours that follow.
+#: The last noon. What a pair strays before midnight is noise of the day before after it, so that a
+#: check which is the first one finds less of it in the hours that follow.
 NOW = (datetime.now(UTC) - timedelta(hours=12)).replace(hour=12, minute=0, second=0, microsecond=0)
 WEEKS = 12
 NO_BUDGETS = Budgets({}, {})

@@ -1,4 +1,4 @@
-"""Offsets and times of what a poll gave, without a Python object for each where there are no gaps."""
+"""Offsets and times of what a poll gave: no Python object for each where there are no gaps."""
 
 import numpy as np
 import pytest
