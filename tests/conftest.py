@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from dataflows.kafka_reader import kafka_config
@@ -17,6 +18,12 @@ from sinks.topics import create_topics
 
 ADDRESSES = ("KAFKA_BOOTSTRAP_SERVERS", "REDIS_URL", "CLICKHOUSE_URL")
 CATALOG = Path(__file__).resolve().parent.parent / "catalog"
+
+# How long an example takes says nothing here: servers and other tests share the cores.
+hypothesis.settings.register_profile(
+    "untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
