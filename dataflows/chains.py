@@ -25,6 +25,8 @@ from rating_engine.rater import Rated
 from rating_engine.split import SplitRater
 
 _USED_END = 2**128
+#: What stands for no chain among their numbers.
+_NO_CHAIN = 0
 ReadUnits = Callable[[list[UnitKey]], dict[UnitKey, StoredUnit]]
 #: Included, overage (10^-12 units) and charge (10^-24 of the currency's unit).
 Figures = tuple[int, int, int]
@@ -87,14 +89,14 @@ class Chains:
         self._forget_units()
 
     def hold(
-        self, units: Iterable[int], key_of: Callable[[int], UnitKey], *, stored_until: int
+        self, units: NDArray[np.int32], key_of: Callable[[int], UnitKey], *, stored_until: int
     ) -> None:
         """Hold the chains of these units; reads all that is missing in one query.
 
         Parts that begin after `stored_until` cannot be stored. Raises `DependencyDown`; the ledger
         is of no use then.
         """
-        new = {number: key_of(number) for number in units if number not in self._units}
+        new = {number: key_of(number) for number in np.unique(self._without(units)).tolist()}
         if not new:
             return
         chains = {number: self._chain(key) for number, key in new.items()}
@@ -158,6 +160,13 @@ class Chains:
         self._is_known = np.zeros(0, np.bool_)
         self._used = np.zeros((0, 2), np.uint64)
         self._values = np.zeros((0, 3), np.uint64)
+
+    def _without(self, units: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Those of `units` of which no chain is held."""
+        held = np.zeros(len(units), np.bool_)
+        known = units < len(self._chain_of)
+        held[known] = self._chain_of[units[known]] != _NO_CHAIN
+        return units[~held]
 
     def _take(self, unit: int, key: UnitKey, *, state: _State) -> None:
         place = state.places[key.start]

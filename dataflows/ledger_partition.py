@@ -153,7 +153,7 @@ class PartitionLedger:
         numbers = self.table.keep(kept)
         if self._chains is not None:
             every = np.arange(len(self.table), dtype=np.int32)
-            self._chains.keep(self._chained(every), self.table.key)
+            self._chains.keep(self._chained(every).tolist(), self.table.key)
         return numbers
 
     def rate(self, units: NDArray[np.int32], folded: Folded) -> Rated | None:
@@ -164,14 +164,13 @@ class PartitionLedger:
 
     def _hold_chains(self, units: NDArray[np.int32]) -> None:
         chained = self._chained(units)
-        if chained:
+        if len(chained):
             assert self._chains is not None
             self._chains.hold(chained, self.table.key, stored_until=self._stored_until)
 
-    def _chained(self, units: NDArray[np.int32]) -> list[int]:
+    def _chained(self, units: NDArray[np.int32]) -> NDArray[np.int32]:
         assert self._rating is not None
-        chained: list[int] = units[self._rating.is_chained(self.table, units)].tolist()
-        return chained
+        return units[self._rating.is_chained(self.table, units)]
 
     def _restore(self, created: int) -> None:
         """Read the units from number `created` on, where they can be stored."""

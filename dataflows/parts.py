@@ -80,6 +80,8 @@ class CustomerParts:
         slots, meters = self._split.places(customers[rows], series, batch.codes[rows])
         seconds = batch.occurred_us[rows] // _SECOND_US
         found, missing = self._split.find(slots, meters, seconds)
+        if not len(missing):
+            return found
         texts = batch.texts("customer_id", rows[missing])
         for at, text in zip(missing.tolist(), texts, strict=True):
             second, place = int(seconds[at]), (slots[at], meters[at])
