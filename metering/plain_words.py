@@ -13,7 +13,7 @@ WORD_BYTES = 8
 
 @inlined
 def word_at(data: Bytes, at: int) -> np.uint64:
-    """Eight bytes as one number; the compiler makes one load of it."""
+    """Eight bytes as one number, the first one lowest."""
     first = np.uint64(at)
     word = np.uint64(0)
     for place in range(WORD_BYTES):
