@@ -7,9 +7,10 @@ first event of the chain is loaded, then kept up to date by the events themselve
 Nearly all events are of the last part, which changes what no other costs: what the parts before
 have used stands, so whoever asks `carried` rates these for a batch at once, and tells `reach`. An
 event of an earlier part, and all others of its chain in that batch, go one by one through `rate`.
+Of a chain whose earlier parts are empty it is known from the start that they used nothing.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -28,6 +29,8 @@ _USED_END = 2**128
 #: What stands for no chain among their numbers.
 _NO_CHAIN = 0
 ReadUnits = Callable[[list[UnitKey]], dict[UnitKey, StoredUnit]]
+#: Keys of units by their numbers.
+KeysOf = Callable[[Sequence[int]], list[UnitKey]]
 #: Included, overage (10^-12 units) and charge (10^-24 of the currency's unit).
 Figures = tuple[int, int, int]
 
@@ -88,17 +91,16 @@ class Chains:
         self._made = 0
         self._forget_units()
 
-    def hold(
-        self, units: NDArray[np.int32], key_of: Callable[[int], UnitKey], *, stored_until: int
-    ) -> None:
+    def hold(self, units: NDArray[np.int32], keys_of: KeysOf, *, stored_until: int) -> None:
         """Hold the chains of these units; reads all that is missing in one query.
 
         Parts that begin after `stored_until` cannot be stored. Raises `DependencyDown`; the ledger
         is of no use then.
         """
-        new = {number: key_of(number) for number in np.unique(self._without(units)).tolist()}
-        if not new:
+        numbers = np.unique(self._without(units)).tolist()
+        if not numbers:
             return
+        new = dict(zip(numbers, keys_of(numbers), strict=True))
         chains = {number: self._chain(key) for number, key in new.items()}
         names = {number: _name(key, chains[number]) for number, key in new.items()}
         missing = {
@@ -106,8 +108,7 @@ class Chains:
         }
         if missing:
             self._read(missing, stored_until)
-        for number, key in new.items():
-            self._take(number, key, state=self._states[names[number]])
+        self._take((number, key.start, self._states[names[number]]) for number, key in new.items())
 
     def carried(self, units: NDArray[np.int32]) -> tuple[NDArray[np.bool_], Words]:
         """Which of a batch's events have to be rated one by one; of the others, what was used.
@@ -136,20 +137,22 @@ class Chains:
             self._values[unit] = words_of([after])[0, :3]
         return found
 
-    def keep(self, units: Iterable[int], key_of: Callable[[int], UnitKey]) -> None:
+    def keep(self, units: list[int], keys_of: KeysOf) -> None:
         """Forget all chains but those of these units, which have other numbers now."""
         for state in self._states.values():
             self._recall(state)
             state.last_unit = -1
-        keys = {number: key_of(number) for number in units}
+        keys = dict(zip(units, keys_of(units), strict=True))
         names = {number: _name(key, self._chain(key)) for number, key in keys.items()}
         kept = set(names.values())
         self._states = {name: state for name, state in self._states.items() if name in kept}
         self._forget_units()
         # batches on their way are rated by these without being held again
-        for number, key in keys.items():
-            if names[number] in self._states:
-                self._take(number, key, state=self._states[names[number]])
+        self._take(
+            (number, key.start, self._states[names[number]])
+            for number, key in keys.items()
+            if names[number] in self._states
+        )
 
     def _forget_units(self) -> None:
         #: State and place by the number of a unit.
@@ -168,18 +171,30 @@ class Chains:
         held[known] = self._chain_of[units[known]] != _NO_CHAIN
         return units[~held]
 
-    def _take(self, unit: int, key: UnitKey, *, state: _State) -> None:
-        place = state.places[key.start]
-        self._units[unit] = state, place
-        if unit >= len(self._chain_of):
-            more = max(unit + 1, 2 * len(self._chain_of)) - len(self._chain_of)
+    def _take(self, found: Iterable[tuple[int, int, _State]]) -> None:
+        """Units with the starts of their parts, and their chains."""
+        units, numbers, unused, values = [], [], [], []
+        for unit, start, state in found:
+            place = state.places[start]
+            self._units[unit] = state, place
+            units.append(unit)
+            numbers.append(state.number)
+            if place == state.last:
+                state.last_unit = unit
+                if not any(state.values[:place]):  # the parts before have used nothing
+                    unused.append(unit)
+                    values.append(state.values[place])
+        if not units:
+            return
+        if max(units) >= len(self._chain_of):
+            more = max(*units, 2 * len(self._chain_of)) + 1 - len(self._chain_of)
             self._chain_of, self._is_known, self._used, self._values = (
                 np.concatenate([held, np.zeros((more, *held.shape[1:]), held.dtype)])
                 for held in (self._chain_of, self._is_known, self._used, self._values)
             )
-        self._chain_of[unit] = state.number
-        if place == state.last:
-            state.last_unit = unit
+        self._chain_of[units] = numbers
+        self._is_known[unused] = True
+        self._values[unused] = words_of(values)[:, :3]
 
     def _recall(self, state: _State) -> None:
         """The last part's value, if it was reached beside; what was used is not known any more."""

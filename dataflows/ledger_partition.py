@@ -123,7 +123,8 @@ class PartitionLedger:
 
     def _ask(self, wanted: list[tuple[int, int]], reads: WindowReads) -> Asked:
         """Have windows, each with the number of its unit, read where they are not known."""
-        known = self.ahead.windows([(self.table.key(number), window) for number, window in wanted])
+        keys = self.table.keys([number for number, _ in wanted])
+        known = self.ahead.windows(list(zip(keys, [each for _, each in wanted], strict=True)))
         places = [self._placed(*each) for each in wanted]
         return reads.ask(self.source.stream, places, known=known)
 
@@ -153,7 +154,7 @@ class PartitionLedger:
         numbers = self.table.keep(kept)
         if self._chains is not None:
             every = np.arange(len(self.table), dtype=np.int32)
-            self._chains.keep(self._chained(every).tolist(), self.table.key)
+            self._chains.keep(self._chained(every).tolist(), self.table.keys)
         return numbers
 
     def rate(self, units: NDArray[np.int32], folded: Folded) -> Rated | None:
@@ -166,7 +167,7 @@ class PartitionLedger:
         chained = self._chained(units)
         if len(chained):
             assert self._chains is not None
-            self._chains.hold(chained, self.table.key, stored_until=self._stored_until)
+            self._chains.hold(chained, self.table.keys, stored_until=self._stored_until)
 
     def _chained(self, units: NDArray[np.int32]) -> NDArray[np.int32]:
         assert self._rating is not None
@@ -180,7 +181,7 @@ class PartitionLedger:
         asked = (np.flatnonzero(hours <= self._stored_until) + created).tolist()
         if not asked:
             return
-        numbers = {table.key(number): number for number in asked}
+        numbers = dict(zip(table.keys(asked), asked, strict=True))
         for key, stored in self.ahead.units(list(numbers)).items():
             table.restore_unit(numbers[key], stored)
             # Beyond what the partition had when it was assigned, if its last owner was still

@@ -295,13 +295,25 @@ class UnitTable:
         columns.place_units(self.units, self._slots, len(units))
         return numbers
 
+    def keys(self, numbers: Sequence[int] | Integers) -> list[UnitKey]:
+        """Customer, meter and group of each of these units, and its part."""
+        units, every = self.units[np.asarray(numbers, np.int64)], self._series.every
+        texts = self._texts
+        series: list[int] = units["series"].tolist()
+        names = zip(
+            self._places[units["customer"]].tolist(), self._places[units["customer"] + 1].tolist(),
+            strict=True,
+        )  # fmt: skip
+        return [
+            UnitKey(texts[at:end].tobytes().decode(), *every[number], start, until)
+            for (at, end), number, start, until in zip(
+                names, series, units["period"].tolist(), units["until"].tolist(), strict=True
+            )
+        ]  # fmt: skip
+
     def key(self, number: int) -> UnitKey:
         """Customer, meter and group of a unit, and its part."""
-        unit = self.units[number]
-        series = self._series.every[int(unit["series"])]
-        at, end = self._places[unit["customer"]], self._places[unit["customer"] + 1]
-        customer = self._texts[at:end].tobytes().decode()
-        return UnitKey(customer, *series, int(unit["period"]), int(unit["until"]))
+        return self.keys([number])[0]
 
     def _reserve_cells(self, more: int) -> None:
         self.cells = _grown(self.cells, int(self._counts[_CELLS]) + more)

@@ -1,5 +1,6 @@
 """The parts of billing periods that the events of a batch fall into; mostly without a loop."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -83,12 +84,19 @@ class CustomerParts:
         if not len(missing):
             return found
         texts = batch.texts("customer_id", rows[missing])
-        for at, text in zip(missing.tolist(), texts, strict=True):
-            second, place = int(seconds[at]), (slots[at], meters[at])
-            if not self._split.holds(place, second):
-                meter = series[batch.codes[rows[at]]]
-                self._split.hold(place, self._pricing.meter_part(text, meter, second=second))
-            found[at] = self._split.parts[place]
+        of_place: dict[tuple[int, int], Part] = {}
+        own = []
+        for text, slot, column, code, second in zip(
+            texts, slots[missing].tolist(), meters[missing].tolist(),
+            batch.codes[rows[missing]].tolist(), seconds[missing].tolist(), strict=True,
+        ):  # fmt: skip
+            part = of_place.get((slot, column))
+            if part is None or not part.start <= second < part.end:
+                part = self._pricing.meter_part(text, series[code], second=second)
+                of_place[slot, column] = part
+            own.append(part)
+        found[missing] = own
+        self._split.hold(of_place)
         return found
 
     def _elsewhere(
@@ -157,14 +165,10 @@ class _SplitParts:
         found = self.parts[slots, meters]
         return found, np.flatnonzero((seconds < found[:, 0]) | (seconds >= found[:, 1]))
 
-    def holds(self, place: tuple[np.int32, np.int64], second: int) -> bool:
-        """Whether the part there holds the moment."""
-        start, end = self.parts[place][:2]
-        return bool(start <= second < end)
-
-    def hold(self, place: tuple[np.int32, np.int64], part: Part) -> None:
-        """Remember a part."""
-        self.parts[place] = part
+    def hold(self, parts: Mapping[tuple[int, int], Part]) -> None:
+        """Remember parts by row and column."""
+        rows, columns = np.array(list(parts), np.int64).T
+        self.parts[rows, columns] = list(parts.values())
 
 
 def _put(parts: Parts, row: int, *, part: Part) -> None:

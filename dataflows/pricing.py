@@ -7,6 +7,7 @@ Where nothing is charged, parts are stretches without a subscription, or calenda
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import NamedTuple
 
@@ -25,6 +26,8 @@ _SECOND_US = 1_000_000
 UNPRICED, SPLIT, CHAINED = -1, -2, -3
 #: What is remembered of split periods, in each place; full, it starts again.
 KEPT_MAX = 50_000
+#: Groups whose rater a chain keeps; full, it starts again.
+_RATERS_MAX = 1_000
 
 
 class Part(NamedTuple):
@@ -48,20 +51,28 @@ class Price(NamedTuple):
     charges: Mapping[str, ChargeTerms]
 
 
-class Chain(NamedTuple):
+@dataclass(frozen=True, slots=True, eq=False)
+class Chain:
     """Parts of a meter whose allowance is carried over: each is one segment, they ascend.
 
-    `prices` say for each part where its terms come from.
+    `prices` say for each part where its terms come from. Most customers of a plan share one.
     """
 
     parts: tuple[Part, ...]
     segments: tuple[Segment, ...]
     prices: tuple[Price, ...]
     length_us: int
+    _raters: dict[str, SplitRater] = field(default_factory=dict)
 
     def rater(self, group: str) -> SplitRater:
         """What rates the values of all parts together; `group` is canonical JSON."""
-        return SplitRater(self.segments, self.length_us, group=json.loads(group))
+        found = self._raters.get(group)
+        if found is None:
+            if len(self._raters) >= _RATERS_MAX:
+                self._raters.clear()
+            found = SplitRater(self.segments, self.length_us, group=json.loads(group))
+            self._raters[group] = found
+        return found
 
     def price_from(self, start: int) -> tuple[Price, ChargeTerms, int]:
         """Where the price of the part that starts there comes from, and its terms.
@@ -74,6 +85,8 @@ class Chain(NamedTuple):
 
 
 class _MeterParts(NamedTuple):
+    start: int
+    end: int
     parts: tuple[Part, ...]
     chains: Mapping[int, Chain]  # by the start of each of its parts
 
@@ -89,6 +102,8 @@ class Pricing:
         self._periods: dict[BillingCalendar, BillingPeriod] = {}
         self._whole: dict[object, tuple[PricedSpan, ...]] = {}
         self._split: dict[object, _MeterParts] = {}
+        #: What was found last of a customer's meter: it is asked again for the card and the chain.
+        self._latest: dict[tuple[str, str], _MeterParts] = {}
         self._billed: dict[tuple[str, int], BilledPeriod] = {}
 
     def part_at(self, customer_id: str, second: int) -> Part:
@@ -144,10 +159,10 @@ class Pricing:
     ) -> tuple[object, tuple[PricedSpan, ...]]:
         """As `PriceBook.spans`, and a name that all customers with these spans share."""
         begin_us, end_us = period.start * _SECOND_US, period.end * _SECOND_US
-        held = self.book.subscriptions.at(customer_id, begin_us)
-        if held is None or held.until_us < end_us:
+        held = self.book.subscriptions.throughout(customer_id, begin_us, end_us=end_us)
+        if held is None:
             return customer_id, self.book.spans(customer_id, period)
-        name = (held.plan, held.pinned, period)
+        name = (*held, period)
         spans = self._whole.get(name)
         if spans is None:
             if len(self._whole) >= KEPT_MAX:
@@ -156,6 +171,15 @@ class Pricing:
         return name, spans
 
     def _of_meter(self, customer_id: str, meter: str, *, second: int) -> _MeterParts:
+        found = self._latest.get((customer_id, meter))
+        if found is None or not found.start <= second < found.end:
+            found = self._found_of_meter(customer_id, meter, second=second)
+            if len(self._latest) >= KEPT_MAX:
+                self._latest = {}
+            self._latest[customer_id, meter] = found
+        return found
+
+    def _found_of_meter(self, customer_id: str, meter: str, *, second: int) -> _MeterParts:
         calendar = self.book.calendar_of(customer_id)
         assert calendar is not None, "only who has a subscription has a split period"
         period = self._period(calendar, second)
@@ -202,7 +226,7 @@ class Pricing:
                 chain = Chain(tuple(own), rater.merged, tuple(named), period.length_us)
                 chains |= dict.fromkeys((part.start for part in own), chain)
             parts += own
-        return _MeterParts(tuple(parts), chains)
+        return _MeterParts(parts[0].start, parts[-1].end, tuple(parts), chains)
 
     def _number(
         self, priced: PricedSpan, period: BillingPeriod, *, segment: Segment | None = None,

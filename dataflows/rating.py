@@ -76,8 +76,9 @@ class Rating:
                 if terms is not None:
                     card = self._number((price, 0), found, series=every[at], charged=terms)
                 cards[(prices == price) & (series == at)] = card
-        for row in np.flatnonzero(prices == CHAINED).tolist():
-            cards[row] = self._chained_card(table.key(created + row), every[int(series[row])])
+        chained = np.flatnonzero(prices == CHAINED)
+        for row, key in zip(chained.tolist(), table.keys(created + chained), strict=True):
+            cards[row] = self._chained_card(key, every[int(series[row])])
 
     def is_chained(self, table: UnitTable, units: NDArray[np.int32]) -> NDArray[np.bool_]:
         """Which of `units` belong to a chain."""

@@ -90,20 +90,21 @@ class Subscriptions:
         return len(self._first)
 
     def at(self, customer_id: str, moment_us: int) -> Subscription | None:
-        """Find the one of a customer at a moment (Unix microseconds UTC).
+        """Find the one of a customer at a moment (Unix microseconds UTC)."""
+        at = self._place(customer_id, moment_us)
+        return None if at < 0 else self._row(at)
 
-        Some 2 microseconds, however many there are; the live path asks it for a total that it
-        has not seen, not for every event.
+    def throughout(self, customer_id: str, start_us: int, *, end_us: int) -> tuple[str, int] | None:
+        """Plan and pinned version of the one that a customer has for all of a stretch of time.
+
+        None where there is no such one. The live path asks it for a total that it has not seen,
+        not for every event.
         """
-        first = self._first.get(customer_id)
-        if first is None:
-            return None
+        at = self._place(customer_id, start_us)
         columns = self._columns
-        last = first + self._counts.get(customer_id, 1)
-        at = bisect_right(columns.from_us, moment_us, first, last) - 1
-        if at < first or moment_us >= columns.until_us[at]:
+        if at < 0 or columns.until_us[at] < end_us:
             return None
-        return self._row(at)
+        return columns.plans[columns.plan[at]], columns.pinned[at]
 
     def between(self, customer_id: str, start_us: int, *, end_us: int) -> list[Subscription]:
         """Find those of a customer that touch `start_us` (inclusive) to `end_us` (exclusive)."""
@@ -119,6 +120,16 @@ class Subscriptions:
         if first is None:
             return None
         return self._columns.calendars[self._columns.calendar[first]]
+
+    def _place(self, customer_id: str, moment_us: int) -> int:
+        """Row of the one at a moment; -1 where there is none."""
+        first = self._first.get(customer_id)
+        if first is None:
+            return -1
+        columns = self._columns
+        last = first + self._counts.get(customer_id, 1)
+        at = bisect_right(columns.from_us, moment_us, first, last) - 1
+        return at if at >= first and moment_us < columns.until_us[at] else -1
 
     def _row(self, at: int) -> Subscription:
         columns = self._columns
