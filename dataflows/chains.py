@@ -194,6 +194,7 @@ class Chains:
             )
         self._chain_of[units] = numbers
         self._is_known[unused] = True
+        self._used[unused] = 0
         self._values[unused] = words_of(values)[:, :3]
 
     def _recall(self, state: _State) -> None:

@@ -18,6 +18,7 @@ from metering.totals import (
     PlacedKey,
     StoredPartition,
     StoredWindow,
+    UnitKey,
     WindowKey,
 )
 
@@ -112,10 +113,11 @@ class PartitionLedger:
         Raises `DependencyDown`, and `AssignmentLost` where a window is ahead of its unit.
         """
         numbers = lacks.units.tolist()
-        for number, window, is_new in zip(numbers, lacks.windows, lacks.new, strict=True):
+        wanted = zip(numbers, self.table.keys(numbers), lacks.windows, lacks.new, strict=True)
+        for number, key, window, is_new in wanted:
             if not is_new and self.table.holds(number, window):
                 continue
-            stored = lacks.asked.window(*self._placed(number, window))
+            stored = lacks.asked.window(*self._placed(key, window))
             if stored is not None:
                 self._require_prefix(number, stored)
             self.table.restore_window(number, window, stored=stored, flush=flush)
@@ -124,12 +126,12 @@ class PartitionLedger:
     def _ask(self, wanted: list[tuple[int, int]], reads: WindowReads) -> Asked:
         """Have windows, each with the number of its unit, read where they are not known."""
         keys = self.table.keys([number for number, _ in wanted])
-        known = self.ahead.windows(list(zip(keys, [each for _, each in wanted], strict=True)))
-        places = [self._placed(*each) for each in wanted]
-        return reads.ask(self.source.stream, places, known=known)
+        named = list(zip(keys, [window for _, window in wanted], strict=True))
+        places = [self._placed(*each) for each in named]
+        return reads.ask(self.source.stream, places, known=self.ahead.windows(named))
 
-    def _placed(self, number: int, window: int) -> PlacedKey:
-        return PlacedKey(self.source.partition, WindowKey(*self.table.key(number)[:3], window))
+    def _placed(self, key: UnitKey, window: int) -> PlacedKey:
+        return PlacedKey(self.source.partition, WindowKey(*key[:3], window))
 
     def pinned(self, plans: list[NDArray[np.int32]]) -> NDArray[np.bool_]:
         """Mask of the units that batches on their way need, by the numbers of their units."""

@@ -297,23 +297,18 @@ class UnitTable:
 
     def keys(self, numbers: Sequence[int] | Integers) -> list[UnitKey]:
         """Customer, meter and group of each of these units, and its part."""
-        units, every = self.units[np.asarray(numbers, np.int64)], self._series.every
-        texts = self._texts
-        series: list[int] = units["series"].tolist()
-        names = zip(
-            self._places[units["customer"]].tolist(), self._places[units["customer"] + 1].tolist(),
-            strict=True,
-        )  # fmt: skip
+        at, every, texts = np.asarray(numbers, np.int64), self._series.every, self._texts
+        customers = self.units["customer"][at]
+        series, starts, untils = (
+            self.units[name][at].tolist() for name in ("series", "period", "until")
+        )
+        firsts, ends = self._places[customers].tolist(), self._places[customers + 1].tolist()
         return [
-            UnitKey(texts[at:end].tobytes().decode(), *every[number], start, until)
-            for (at, end), number, start, until in zip(
-                names, series, units["period"].tolist(), units["until"].tolist(), strict=True
+            UnitKey(texts[first:end].tobytes().decode(), *pair, start, until)
+            for first, end, pair, start, until in zip(
+                firsts, ends, map(every.__getitem__, series), starts, untils, strict=True
             )
-        ]  # fmt: skip
-
-    def key(self, number: int) -> UnitKey:
-        """Customer, meter and group of a unit, and its part."""
-        return self.keys([number])[0]
+        ]
 
     def _reserve_cells(self, more: int) -> None:
         self.cells = _grown(self.cells, int(self._counts[_CELLS]) + more)

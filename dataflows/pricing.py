@@ -28,6 +28,7 @@ UNPRICED, SPLIT, CHAINED = -1, -2, -3
 KEPT_MAX = 50_000
 #: Groups whose rater a chain keeps; full, it starts again.
 _RATERS_MAX = 1_000
+_NO_GROUP = "{}"
 
 
 class Part(NamedTuple):
@@ -66,12 +67,13 @@ class Chain:
 
     def rater(self, group: str) -> SplitRater:
         """What rates the values of all parts together; `group` is canonical JSON."""
-        found = self._raters.get(group)
+        name = group if any(each.terms.depends_on_group for each in self.segments) else _NO_GROUP
+        found = self._raters.get(name)
         if found is None:
             if len(self._raters) >= _RATERS_MAX:
                 self._raters.clear()
-            found = SplitRater(self.segments, self.length_us, group=json.loads(group))
-            self._raters[group] = found
+            found = SplitRater(self.segments, self.length_us, group=json.loads(name))
+            self._raters[name] = found
         return found
 
     def price_from(self, start: int) -> tuple[Price, ChargeTerms, int]:
@@ -81,7 +83,7 @@ class Chain:
         """
         at = next(at for at, part in enumerate(self.parts) if part.start == start)
         carries_s = 0 if self.segments[at].prorate_allowance else start - self.parts[0].start
-        return self.prices[at], self.rater("{}").rater_of(at).terms, carries_s
+        return self.prices[at], self.rater(_NO_GROUP).rater_of(at).terms, carries_s
 
 
 class _MeterParts(NamedTuple):

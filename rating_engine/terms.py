@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from rating_engine.currency import Currency, CurrencyUnknown, currency
 from rating_engine.exact import whole
 from rating_engine.fields import Fields
+from rating_engine.models.dimensional import Dimensional
 from rating_engine.models.per_unit import PerUnit
 from rating_engine.models.table import Price, read_price
 from rating_engine.money import Rounding
@@ -61,6 +62,11 @@ class ChargeTerms:
         whole(self.allowance, "allowance")
         whole(self.minimum, "minimum")
         whole(0 if self.cap is None else self.cap, "cap")
+
+    @property
+    def depends_on_group(self) -> bool:
+        """Whether groups of the meter are priced differently."""
+        return isinstance(self.price, Dimensional)
 
     @property
     def covered(self) -> int:

@@ -94,7 +94,7 @@ class Live:
         found: dict[str, list[int]] = {}
         for number in range(len(part.table)):
             mine = cells["window"][cells["unit"] == number]
-            customer = part.table.key(number).customer_id
+            customer = part.table.keys([number])[0].customer_id
             found[customer] = sorted(((mine - FIRST_S) // 3600).tolist())
         return found
 

@@ -60,14 +60,14 @@ def _book(folder: Path, plans: str = PLANS) -> PriceBook:
     return load_price_book(folder)
 
 
-def test_a_batch_in_flight_is_rated_by_its_chains_after_units_were_forgotten(
-    tmp_path: Path,
-) -> None:
-    book, store = _book(tmp_path), Store()
-    ledger = Ledger(book.catalog, store, units_max=3, rating=rating_of(book))
-    decoder = Decoder(book.catalog, load_settings())
+class _Flow:
+    """A ledger with prices, and batches of one event for each customer."""
 
-    def load(first: int, used: Mapping[str, int], day: int) -> LedgerPlan:
+    def __init__(self, book: PriceBook, store: Store, units_max: int) -> None:
+        self.ledger = Ledger(book.catalog, store, units_max=units_max, rating=rating_of(book))
+        self._decoder = Decoder(book.catalog, load_settings())
+
+    def load(self, first: int, used: Mapping[str, int], day: int) -> LedgerPlan:
         messages: list[bytes | None] = [
             json.dumps(
                 {
@@ -80,26 +80,53 @@ def test_a_batch_in_flight_is_rated_by_its_chains_after_units_were_forgotten(
         end = first + len(messages)
         record_ms = [microseconds("2026-04-01") // 1000] * len(messages)
         raw = RawBatch(Source("s", 0, 1), list(range(first, end)), record_ms, messages, first, end)
-        batch = decoder.decode(raw)
+        batch = self._decoder.decode(raw)
         assert len(batch) == len(messages), batch.rejections
-        return ledger.load(batch)
+        return self.ledger.load(batch)
 
-    def charges(plan: LedgerPlan) -> list[int]:
+    def charges(self, plan: LedgerPlan) -> list[int]:
         count = len(plan.batch)
         yes = np.ones(count, np.bool_)
-        rated = ledger.apply(plan, np.arange(count), late=~yes, counted=yes).rated
+        rated = self.ledger.apply(plan, np.arange(count), late=~yes, counted=yes).rated
         assert rated is not None
         return numbers_of(rated.charge)
 
-    charges(load(0, {f"c{n}": 15 for n in range(8)}, day=5))
-    number, totals = ledger.cut()
+
+def test_a_batch_in_flight_is_rated_by_its_chains_after_units_were_forgotten(
+    tmp_path: Path,
+) -> None:
+    store = Store()
+    flow = _Flow(_book(tmp_path), store, units_max=3)
+    flow.charges(flow.load(0, {f"c{n}": 15 for n in range(8)}, day=5))
+    number, totals = flow.ledger.cut()
     for found in totals.values():
         store.take(found, 7)
-    in_flight = load(8, {"c7": 8, "c9": 21}, day=12)
-    ledger.settle(number)
-    assert ledger.unit_count < 8
+    in_flight = flow.load(8, {"c7": 8, "c9": 21}, day=12)
+    flow.ledger.settle(number)
+    assert flow.ledger.unit_count < 8
     # c7 has 5 units of its allowance left, c9 all 20
-    assert charges(in_flight) == [3 * 2 * Q**2, 1 * 2 * Q**2]
+    assert flow.charges(in_flight) == [3 * 2 * Q**2, 1 * 2 * Q**2]
+
+
+def test_what_an_early_part_uses_counts_though_the_last_one_was_held_before_it_did(
+    tmp_path: Path,
+) -> None:
+    flow = _Flow(_book(tmp_path), Store(), units_max=99)
+    early = flow.load(0, {"c0": 15, "c1": 25}, day=5)
+    late = flow.load(2, {"c0": 8, "c1": 8, "c2": 8}, day=12)
+    assert flow.charges(early) == [0, 5 * 1 * Q**2]
+    # c0 has 5 units of its allowance left, c1 none, c2 all 20
+    assert flow.charges(late) == [3 * 2 * Q**2, 8 * 2 * Q**2, 0]
+    # and what comes late raises what the last part costs
+    assert flow.charges(flow.load(5, {"c2": 13}, day=6)) == [1 * 2 * Q**2]
+
+
+def test_customers_of_one_plan_share_what_rates_their_parts(tmp_path: Path) -> None:
+    pricing = Pricing(_book(tmp_path))
+    start = microseconds("2026-03-10") // 1_000_000
+    one, other = (pricing.chain(customer, "m", start=start) for customer in ("c0", "c1"))
+    assert one is other
+    assert one.rater('{"region":"eu"}') is one.rater('{"region":"us"}')
 
 
 def test_an_hour_that_was_written_before_a_part_began_in_it_is_not_counted_again(
