@@ -127,7 +127,7 @@ def size(costs: Costs, given: Assumptions, *, rate: float) -> Sizing:
     limits = (
         Limit("ClickHouse: inserts into each shard a second", inserts,
               given.inserts_per_second_max,
-              "give each shard workers of its own, or raise METERLINE_FLUSH_ROWS_MAX"),
+              "run deployments side by side by customer, or raise METERLINE_FLUSH_ROWS_MAX"),
         Limit("Redis Cluster: masters", redis.units, given.redis_masters_max,
               "shorten METERLINE_DEDUP_WINDOW, or run deployments side by side by customer"),
     )  # fmt: skip
@@ -204,7 +204,8 @@ def _kafka(costs: Costs, given: Assumptions, *, rate: float) -> Need:
 def _flushes(given: Assumptions, rate: float, *, workers: int) -> tuple[float, float]:
     """How long flushes must gather, and how many then reach each shard every second.
 
-    Customers of a partition are on every shard, so each flush of each worker is an insert there.
+    As if one deployment had all shards, with customers of each partition on every one: each flush
+    of each worker is an insert there. Side by side each has the inserts of its own workers only.
     """
     longest_s = given.flush_rows_max * workers / rate
     wait_s = max(given.flush_wait_s, min(workers / given.inserts_per_second_max, longest_s))

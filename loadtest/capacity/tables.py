@@ -12,6 +12,8 @@ from loadtest.figures import number_text
 RATES = (10_000, 100_000, 1_000_000, 10_000_000)
 #: Lengths of the dedup window that are compared, in days.
 WINDOWS = {"1 hour": 1 / 24, "1 day": 1.0, "7 days": 7.0, "32 days": 32.0}
+#: Of `METERLINE_DEDUP_WINDOW`; one of those that are compared.
+DEFAULT_WINDOW = "32 days"
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 _STEP = 1024
 
@@ -30,7 +32,7 @@ def render(measured: Measured, given: Assumptions) -> str:
     sizings = [size(costs, given, rate=rate) for rate in RATES]
     parts = [
         _run(measured), _costs(costs), _assumptions(given), _units(costs, given),
-        _sizes(sizings), _storage(sizings), _windows(costs, given), _limits(sizings),
+        _sizes(sizings, given), _storage(sizings), _windows(costs, given), _limits(sizings),
     ]  # fmt: skip
     return "\n\n".join("\n".join(part) for part in parts)
 
@@ -104,13 +106,19 @@ def _units(costs: Costs, given: Assumptions) -> Iterator[str]:
              "more partitions and workers; one customer stays on one partition"),
             ("Redis master", _rate(one["Redis masters"]),
              f"more masters, or a window shorter than {_days(given.window_days)}"),
-            ("ClickHouse shard", _rate(one["ClickHouse shards"]), "more shards, by customer"),
+            ("ClickHouse shard", _rate(one["ClickHouse shards"]),
+             "deployments side by side, each with a part of the customers"),
             ("Kafka broker", _rate(one["Kafka brokers"]), "more brokers, partitions moved to them"),
         ),
     )  # fmt: skip
 
 
-def _sizes(sizings: Sequence[Sizing]) -> Iterator[str]:
+def _sizes(sizings: Sequence[Sizing], given: Assumptions) -> Iterator[str]:
+    yield (
+        f"For a dedup window of {_days(given.window_days)}. The default of `METERLINE_DEDUP_WINDOW`"
+        f" is {DEFAULT_WINDOW}: what the dedup memory takes with it is in the table of windows."
+    )
+    yield ""
     heads = ("events/s", "workers", "partitions", "Redis masters x copies",
              "ClickHouse shards x copies", "Kafka brokers", "cores used", "machines",
              "first bottleneck")  # fmt: skip

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ import pytest
 from loadtest.capacity.__main__ import NAME, measured_by, render_stored
 from loadtest.capacity.costs import Costs, CostsMissing, read_costs
 from loadtest.capacity.sizing import Assumptions, size, worker_limit
-from loadtest.capacity.tables import bytes_text, render
+from loadtest.capacity.tables import DEFAULT_WINDOW, WINDOWS, bytes_text, render
 from loadtest.page import printed, put
+from metering.settings import Settings
 
 _DOCS = Path(__file__).resolve().parents[2] / "docs"
 _GIB = 1 << 30
@@ -181,6 +183,14 @@ def test_every_rate_and_window_is_in_the_text() -> None:
     for shown in ("10,000,000", "32 days", "a CPU", "2026-01-31 12:00 UTC", "1 hour"):
         assert shown in text
     assert "nan" not in text
+
+
+def test_the_window_that_is_assumed_stands_beside_the_default() -> None:
+    text = render(measured_by(_report()), replace(GIVEN, window_days=7))
+    default = "The default of `METERLINE_DEDUP_WINDOW` is 32 days"
+    assert f"For a dedup window of 7 days. {default}" in text
+    known = Settings.model_fields["dedup_window"].default
+    assert timedelta(days=WINDOWS[DEFAULT_WINDOW]) == known == timedelta(days=32)
 
 
 @pytest.mark.parametrize(
