@@ -6,9 +6,9 @@ from itertools import product
 from typing import NamedTuple
 
 TARGETS = ("worker", "redis", "clickhouse", "kafka")
-#: kill: SIGKILL, then started again. pause: SIGSTOP for longer than a group waits for a worker,
-#: then SIGCONT. restart: SIGTERM, then started again. wiped: killed, and all its data deleted.
-#: slow: stopped for four fifths of the time.
+#: kill: SIGKILL, then started again. pause: stopped, a worker for longer than its group waits for
+#: it, a server for 2 s; then SIGCONT. restart: SIGTERM, then started again. wiped: killed, and all
+#: its data deleted. slow: stopped for four fifths of the time.
 FAULTS = ("kill", "pause", "restart", "wiped", "slow")
 #: 1 raw, 2 totals, 3 watermarks, 4 commit: the worker stands right before that one.
 STEPS = (1, 2, 3, 4)

@@ -5,6 +5,7 @@ import shlex
 import sys
 from contextlib import closing
 from datetime import UTC, datetime
+from math import ceil
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +14,8 @@ from rich.console import Console
 
 from loadtest.faults.cells import MATRIX, SHORT, chosen
 from loadtest.faults.hurt_servers import HurtServers
-from loadtest.faults.matrix import Matrix, Result, grid, table
+from loadtest.faults.matrix import KILLS_PER_ROUND, Matrix, Result
+from loadtest.faults.report import Report
 from loadtest.machine import describe_machine
 from loadtest.meterline import CommandFailed
 from loadtest.servers import given_addresses
@@ -62,15 +64,18 @@ def faults(
     results: list[Result] = []
     try:
         servers.up()
-        machine = describe_machine(servers.addresses(), folder)
+        report = Report(
+            started_at, shlex.join(["python", "-m", "loadtest", *sys.argv[1:]]), seed=seed,
+            asked=ceil(kills / KILLS_PER_ROUND) if kills else len(wanted), is_matrix=not kills,
+            machine=describe_machine(servers.addresses(), folder),
+        )  # fmt: skip
         matrix = Matrix(servers, folder, seed=seed)
         # Closed at once when this is interrupted: what was started is stopped.
         with closing(matrix.kill(kills) if kills else matrix.run(wanted)) as found:
             for result in found:
                 results.append(result)
                 _tell(console, result)
-                text = _page(started_at, results, is_matrix=not kills, machine=machine)
-                path.write_text(text, encoding="utf-8")
+                path.write_text(report.page(results), encoding="utf-8")
     except CommandFailed as error:
         _say(console, f"FAULTS FAILED: {error}")
         raise typer.Exit(1) from None
@@ -96,19 +101,6 @@ def _tell(console: Console, result: Result) -> None:
         _say(console, f"    {problem}")
     if len(result.problems) > _SHOWN_MAX:
         _say(console, f"    ... {len(result.problems)} in all")
-
-
-def _page(
-    started_at: datetime, results: list[Result], *, is_matrix: bool, machine: dict[str, str]
-) -> str:
-    lines = [
-        f"# Faults of {started_at:%Y-%m-%d %H:%M} UTC", "",
-        f"    {shlex.join(['python', '-m', 'loadtest', *sys.argv[1:]])}", "",
-        *(grid(results) if is_matrix else ()), "", *table(results), "",
-        "| machine | |", "| --- | --- |",
-        *(f"| {name} | {text} |" for name, text in machine.items()),
-    ]  # fmt: skip
-    return "\n".join(lines) + "\n"
 
 
 def _say(console: Console, text: str) -> None:

@@ -24,7 +24,7 @@ _EVENTS_BEFORE, _EVENTS_AFTER = 4_000, 3_000
 _FLUSH_MAX = 4
 #: A world grows: what is read again, and what is compared.
 _CELLS_PER_WORLD = 8
-_KILLS_PER_WORLD, _EVENTS_PER_KILL = 25, 2_000
+KILLS_PER_ROUND, _EVENTS_PER_KILL = 25, 2_000
 _KILL_WORKERS = 3
 _BETWEEN_KILLS_S = (0.3, 2.0)
 #: Of the workers that are killed: how many kill themselves at a step, others at any moment.
@@ -72,10 +72,10 @@ class Matrix:
             self._leave()
 
     def kill(self, kills: int) -> Generator[Result]:
-        """So many workers killed with SIGKILL, in rounds of 25 that are each checked."""
+        """So many workers killed with SIGKILL, in rounds of `KILLS_PER_ROUND`, each checked."""
         try:
-            for number, first in enumerate(range(0, kills, _KILLS_PER_WORLD), start=1):
-                count, seed = min(_KILLS_PER_WORLD, kills - first), self._seed + number
+            for number, first in enumerate(range(0, kills, KILLS_PER_ROUND), start=1):
+                count, seed = min(KILLS_PER_ROUND, kills - first), self._seed + number
                 work = partial(_run_kills, kills=count, random=Random(seed))
                 yield self._checked(f"kills {number}", seed, kills=count, work=work, is_last=True)
         finally:

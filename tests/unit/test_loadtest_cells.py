@@ -1,9 +1,12 @@
-"""The matrix of faults, and how cells of it are asked for."""
+"""The matrix of faults, how cells of it are asked for, and what is written about them."""
+
+from datetime import UTC, datetime
 
 import pytest
 
 from loadtest.faults.cells import FAULTS, MATRIX, SHORT, STEPS, TARGETS, WORKERS, Cell, chosen
 from loadtest.faults.matrix import Result, grid
+from loadtest.faults.report import Report
 
 
 def test_the_matrix_is_every_combination_once() -> None:
@@ -48,3 +51,30 @@ def test_the_grid_has_a_row_for_each_fault_that_was_tried() -> None:
         "| worker:slow | 2 problems, 30 s | - | - | - | - | - | - | exact, 8 s |",
         "| redis:kill | - | - | - | exact, 12 s | - | - | - | - |",
     ]
+
+
+@pytest.mark.parametrize(
+    ("asked", "is_matrix", "verdict"),
+    [
+        (2, True, "Seed 7, commit abc1234: **1 of 2 cells exact**."),
+        (160, True, "Seed 7, commit abc1234: **1 of 2 cells exact**, 158 not run yet."),
+        (2, False, "Seed 7, commit abc1234: **1 of 2 rounds exact**."),
+    ],
+)
+def test_the_page_begins_with_seed_commit_and_how_many_are_exact(
+    asked: int, verdict: str, *, is_matrix: bool
+) -> None:
+    report = Report(
+        datetime(2026, 1, 31, 12, tzinfo=UTC), "python -m loadtest faults", seed=7, asked=asked,
+        is_matrix=is_matrix, machine={"CPU": "a CPU", "commit": "abc1234"},
+    )  # fmt: skip
+    results = [
+        Result("redis:kill:2:3", 7, 100, 1, 12.4, ()),
+        Result("worker:slow:1:1", 7, 100, 0, 30.0, ("lost", "twice")),
+    ]
+    text = report.page(results)
+    assert text.startswith(f"# Faults of 2026-01-31 12:00 UTC\n\n{verdict}\n\n    python -m")
+    assert ("| hurt |" in text) == is_matrix
+    assert "| redis:kill:2:3 | 7 | 100 | 1 | 12 | exact |" in text
+    assert "| worker:slow:1:1 | 7 | 100 | 0 | 30 | 2 problems |" in text
+    assert text.endswith("| CPU | a CPU |\n| commit | abc1234 |\n")
