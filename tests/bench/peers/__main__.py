@@ -4,7 +4,7 @@ Each reads a topic that was full at the start, round by round; then each is kill
 and started again, three times. What is in its tables is compared with the truth. See docs/peers.md.
 
     make bench-peers
-    PYTHONPATH=.:tests/bench python tests/bench/peers --events 400000 --rounds 1 --only consumer
+    PYTHONPATH=.:tests/bench .venv/bin/python tests/bench/peers --events 400000 --rounds 1
 
 Exit codes: 0 all rows were measured, and Meterline's own numbers are exact; 1 not.
 """
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import signal
 import sys
 import traceback
@@ -38,6 +39,8 @@ DEFAULT_SEED = 20_261
 _RESULTS = REPOSITORY / ".meterline" / "bench-peers"
 _PAGE = REPOSITORY / "docs" / "peers.md"
 _NAME = "make bench-peers"
+#: As it can be run from the repository's folder.
+_COMMAND = "PYTHONPATH=.:tests/bench .venv/bin/python tests/bench/peers"
 _PIPED_WIDTH = 200
 _EXPECTED = (BenchFailed, WorkerFailed, MeterlineError)
 
@@ -107,7 +110,7 @@ def _measure(comparison: Comparison, options: argparse.Namespace) -> list[Row]:
 def _report(
     rows: list[Row], options: argparse.Namespace, machine: dict[str, str], started_at: datetime
 ) -> list[str]:
-    command = " ".join(["tests/bench/peers", *sys.argv[1:]])
+    command = f"{_COMMAND} {shlex.join(sys.argv[1:])}".strip()
     told = ("CPU", "cores", "memory", "load average", "kernel", "Python", "packages", "Redis",
             "ClickHouse", "commit")  # fmt: skip
     others = [run.others_cores for row in rows for run in row.runs]

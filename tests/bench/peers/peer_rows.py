@@ -43,8 +43,8 @@ PEERS = (
     Peer(
         "worker_rated", "Meterline, one worker, every event charged",
         Promises(
-            _OURS.window, _OURS.other_partition, _OURS.after_kill, "yes: tiers and allowances",
-            _OURS.raw_rows,
+            _OURS.window, _OURS.other_partition, "not killed here",
+            "yes: tiers, packages, minimum, cap, commits", _OURS.raw_rows,
         ),
         is_rated=True, is_killed=False,
     ),
