@@ -26,6 +26,7 @@ from dataflows.ledger import Ledger, LedgerPlan
 from dataflows.measures import Measures
 from dataflows.outcome import Outcome
 from dataflows.source import UsageReader
+from dataflows.stage_threads import StageThread
 from dataflows.watermark import Watermarks
 from metering.batch import EventBatch, Source, Tick
 from metering.decode import Decoder
@@ -65,7 +66,7 @@ def _step(
         def run(worker: "Worker", item: In) -> list[Out]:
             if worker.failure is not None:
                 return []
-            began = time.perf_counter()
+            began, cpu_began = time.perf_counter(), time.thread_time()
             try:
                 return step(worker, item)
             except BaseException as error:  # noqa: BLE001 - kept, and raised by the runner
@@ -73,6 +74,7 @@ def _step(
                 return []
             finally:
                 worker.spent(name, time.perf_counter() - began)
+                worker.spent_cpu(name, time.thread_time() - cpu_began)
 
         return run
 
@@ -109,10 +111,12 @@ class Worker:
         self._reader: UsageReader | None = None
         self.failure: BaseException | None = None
         self._is_done = False
-        self._decodes = DecodeAhead(Decoder(catalog, settings))
+        self._decodes = DecodeAhead(
+            Decoder(catalog, settings), StageThread("decode", self.spent_cpu)
+        )
         self._ledger = Ledger(
             catalog, ClickHouseTotals(reads, beside), units_max=settings.ledger_units_max,
-            rating=rating_of(book),
+            rating=rating_of(book), executor=StageThread("windows", self.spent_cpu),
         )  # fmt: skip
         seed = identity_seed(settings.identity_key.get_secret_value())
         history = ClickHouseHistory(looks_up)
@@ -122,6 +126,7 @@ class Worker:
                 catalog, self._memory, history, seed, future_tolerance=settings.future_tolerance
             ), is_current,
             in_flight_max=settings.claims_in_flight_max,
+            executor=StageThread("claims", self.spent_cpu),
         )  # fmt: skip
         self._sink = UsageSink(
             writes, self._memory, self,
@@ -132,6 +137,7 @@ class Worker:
         self._flusher = Flusher(
             self._ledger, self, steady_ms, rows_max=settings.flush_rows_max,
             wait_ms=self._flush_wait_ms, is_current=is_current,
+            executor=StageThread("flush", self.spent_cpu),
         )  # fmt: skip
         self._accountant = Accountant(
             self._ledger, watermarks, self._flusher, is_current=is_current,
@@ -142,6 +148,10 @@ class Worker:
     def spent(self, stage: str, seconds: float) -> None:
         """A stage took so long."""
         self._health.metrics.stage_seconds.labels(stage).inc(seconds)
+
+    def spent_cpu(self, stage: str, seconds: float) -> None:
+        """A stage used so much of a core; called by the thread that it is on."""
+        self._health.metrics.stage_cpu_seconds.labels(stage).inc(seconds)
 
     def read(self) -> list[Decoding | Tick]:
         """Step `source`. Raises `StopIteration` after the last tick, or when a step failed."""

@@ -100,6 +100,11 @@ class WorkerMetrics(MetricRegistry):
             "Time that the dataflow's thread spent in a stage; decode, claims, flush run beside it",
             unit="seconds", labels=["stage"],
         )  # fmt: skip
+        self.stage_cpu_seconds = self.counter(
+            "stage_cpu_seconds_total",
+            "CPU time of a stage: of the dataflow's, and of those in threads of their own",
+            unit="seconds", labels=["stage"],
+        )  # fmt: skip
 
     def _declare_progress(self) -> None:
         self.lag = self.gauge(

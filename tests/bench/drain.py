@@ -23,6 +23,18 @@ _STUCK_S = 60.0
 _GAUGES_S = 2.5
 _STAGES = ("source", "decode", "load", "dedup_wait", "account")
 _STAGE = 'meterline_stage_seconds_total{{stage="{}"}}'
+#: What CPU time is told of, and where it is used.
+_CPU_STAGES = {
+    "source": "reading, on the dataflow's thread",
+    "decode": "on a thread of its own",
+    "load": "units of a batch, on the dataflow's thread",
+    "dedup_wait": "handing over to the claims",
+    "claims": "on a thread of its own",
+    "windows": "stored windows that late events need, on a thread of its own",
+    "account": "folding, rating, outcomes, on the dataflow's thread",
+    "flush": "rows and inserts, on a thread of its own",
+}
+_CPU_STAGE = 'meterline_stage_cpu_seconds_total{{stage="{}"}}'
 _DURABLE = "meterline_flush_events_sum"
 _FLUSH_S = "meterline_flush_seconds_sum"
 _AHEAD_S = "meterline_ahead_seconds_sum"
@@ -107,7 +119,22 @@ def add_figures(section: Section, drained: Drained, events: int) -> None:
             f"cpu_worker: {name}", seconds / events * 1e6, "us/event", _cores(seconds, used)
         )
     section.add("cpu_others", used.others / used.at_s, "cores", "programs beside the measurement")
+    _add_stage_cpu(section, drained, events, worker_s=used.processes["worker"])
     _add_stages(section, drained)
+
+
+def _add_stage_cpu(section: Section, drained: Drained, events: int, *, worker_s: float) -> None:
+    """What the worker's CPU time was used for, by stage."""
+    left = worker_s
+    for stage, where in _CPU_STAGES.items():
+        name = _CPU_STAGE.format(stage)
+        spent = drained.last.samples.get(name, 0.0) - drained.first.samples.get(name, 0.0)
+        left -= spent
+        section.add(f"cpu stage {stage}", spent / events * 1e6, "us/event", where)
+    section.add(
+        "cpu stage others", left / events * 1e6, "us/event",
+        "of the worker: Kafka client, engine, HTTP, threads of Arrow",
+    )  # fmt: skip
 
 
 def _add_stages(section: Section, drained: Drained) -> None:
