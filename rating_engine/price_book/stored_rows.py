@@ -66,21 +66,42 @@ def card_columns(found: Sequence[NewCard]) -> Columns:
 
 def period_columns(found: Sequence[BilledPeriod]) -> Columns:
     """Columns of `billing_periods`, but when they were written."""
-    last = [next(span for span in reversed(each.spans) if span.version) for each in found]
-    terms = [each.span.plan for each in last]
+    known: dict[tuple[int, BillingPeriod], _Terms] = {}
+    terms = []
+    for each in found:
+        name = (id(each.spans), each.period)  # most customers of a plan share them
+        if name not in known:
+            known[name] = _terms(each)
+        terms.append(known[name])
     return {
         "customer_id": [each.customer_id for each in found],
         "period_start": [each.period.start for each in found],
         "period_end": [each.period.end for each in found],
         "subscription": [each.subscription for each in found],
-        "plan": [each.version.plan for each in last if each.version],
-        "price_version": [each.version.version for each in last if each.version],
-        "currency": [plan.currency.code for plan in terms],
-        "minor_digits": [plan.currency.minor_digits for plan in terms],
-        "rounding": [str(plan.rounding) for plan in terms],
-        "base_fee": [_due(each, "base_fee") for each in found],
-        "commit": [_due(each, "commit") for each in found],
+        **{name: [each[at] for each in terms] for at, name in enumerate(_Terms._fields)},
     }
+
+
+class _Terms(NamedTuple):
+    """What a plan says of a period: that in effect at its end, and what is due of all."""
+
+    plan: str
+    price_version: int
+    currency: str
+    minor_digits: int
+    rounding: str
+    base_fee: int
+    commit: int
+
+
+def _terms(found: BilledPeriod) -> _Terms:
+    last = next(span for span in reversed(found.spans) if span.version)
+    plan, version = last.span.plan, last.version
+    assert version is not None
+    return _Terms(
+        version.plan, version.version, plan.currency.code, plan.currency.minor_digits,
+        str(plan.rounding), _due(found, "base_fee"), _due(found, "commit"),
+    )  # fmt: skip
 
 
 def _due(found: BilledPeriod, name: str) -> int:
