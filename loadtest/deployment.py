@@ -96,9 +96,14 @@ class Deployment:
         create_events_topic(self.bootstrap_servers, self.topic, self.partitions)
         self.meterline.run("migrate")
 
-    def fill(self, events: int, *, customers: int, seed: int) -> Filled:
-        """Put plain events into the topic as fast as Kafka takes them. Raises `NotDelivered`."""
-        plan = PreloadPlan(events=events, customers=customers, partitions=self.partitions)
+    def fill(self, events: int, *, customers: int, seed: int, giant: float = 0.0) -> Filled:
+        """Put plain events into the topic as fast as Kafka takes them; `giant` is a share (0..1).
+
+        Raises `NotDelivered`.
+        """
+        plan = PreloadPlan(
+            events=events, customers=customers, partitions=self.partitions, giant=giant
+        )  # fmt: skip
         load = Preload(seed, plan, datetime.now(UTC))
         with bars(Console(stderr=True)) as progress:
             task = progress.add_task("produced", total=events)

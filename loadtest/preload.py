@@ -30,12 +30,17 @@ _HOURS = 2
 
 @dataclass(frozen=True)
 class PreloadPlan:
-    """How much: `duplicates` is a share of all events (0..1), `chunk_events` a multiple of 4."""
+    """How much: `duplicates` is a share of all events (0..1), `chunk_events` a multiple of 4.
+
+    `giant` is the share of events (0..1) that the first of the customers makes, of whom there are
+    two then at least; the others are alike. There are at most a million customers.
+    """
 
     events: int = 1_000_000
     customers: int = 20_000
     partitions: int = 8
     duplicates: float = 0.0
+    giant: float = 0.0
     chunk_events: int = 40_000
 
 
@@ -74,17 +79,22 @@ class Preload:
 
     def outcome(self) -> Outcome:
         """Accepted, duplicates and every hourly total; what is late depends on the producing."""
-        totals: dict[TotalKey, Total] = {}
-        for place in np.flatnonzero(self._events).tolist():
-            customer, meter, region, hour = map(int, np.unravel_index(place, self._axes))
-            name = PRELOAD_METERS[meter][0]
-            group = f'{{"region":"{_REGIONS[region]}"}}' if name == "api_requests" else "{}"
-            key = TotalKey(self._names[customer], name, group, (self._first_hour + hour) * _HOUR_S)
-            quantity = decimal_of_units(int(self._milli[place]) * 10**9)
-            totals[key] = Total(quantity, int(self._events[place]))
+        places = np.flatnonzero(self._events)
+        axes = (axis.tolist() for axis in np.unravel_index(places, self._axes))
+        sums = (self._milli[places].tolist(), self._events[places].tolist())
+        totals = {
+            self._key(customer, meter, region, hour): Total(decimal_of_units(milli * 10**9), events)
+            for customer, meter, region, hour, milli, events in zip(*axes, *sums, strict=True)
+        }
         return Outcome(
             accepted=self._made - self._duplicates, duplicates=self._duplicates, totals=totals
         )
+
+    def _key(self, customer: int, meter: int, *where: int) -> TotalKey:
+        region, hour = where
+        name = PRELOAD_METERS[meter][0]
+        group = f'{{"region":"{_REGIONS[region]}"}}' if name == "api_requests" else "{}"
+        return TotalKey(self._names[customer], name, group, (self._first_hour + hour) * _HOUR_S)
 
     def _chunk(self, events: int) -> Chunk:
         each = -(-events // len(PRELOAD_METERS))
@@ -102,7 +112,7 @@ class Preload:
         """`count` events of one meter: the customer and the bytes of each, written to the truth."""
         name, fraction_digits = PRELOAD_METERS[meter]
         draw = self._random.integers
-        customers = draw(0, self.plan.customers, count)
+        customers = self._draw_customers(count)
         regions = draw(0, len(_REGIONS), count)
         seconds = draw(0, _ON_TIME_S, count)
         milli = draw(_QUANTITY_MIN, _QUANTITY_MAX, count)
@@ -131,6 +141,13 @@ class Preload:
         np.add.at(self._events, places, 1)
         self._duplicates += len(copies)
         return customers, split_rows(rows)
+
+    def _draw_customers(self, count: int) -> Integers:
+        """By index; the giant is 0."""
+        if not self.plan.giant:
+            return self._random.integers(0, self.plan.customers, count)
+        others = self._random.integers(1, self.plan.customers, count)
+        return np.where(self._random.random(count) < self.plan.giant, 0, others)
 
     def _choose_copies(self, count: int) -> tuple[Integers, Integers]:
         """Rows that become copies; for each the earlier row that it repeats, itself no copy."""

@@ -27,7 +27,7 @@ Cells = Annotated[
     list[str] | None,
     typer.Option(help="target:fault:step:workers, each of it or *; may be repeated."),
 ]
-Short = Annotated[bool, typer.Option("--short", help="A handful of cells.")]
+Short = Annotated[bool, typer.Option("--short", help="One cell of each target.")]
 Kills = Annotated[int, typer.Option(help="Kill so many workers instead of the matrix.", min=0)]
 Seed = Annotated[int, typer.Option(help="Of loads and moments.", min=0)]
 Out = Annotated[Path | None, typer.Option(help="Folder of logs and of the table.")]

@@ -12,14 +12,30 @@ from rich.console import Console
 
 from loadtest.deployment import Deployment, new_namespace
 from loadtest.load.command import FAILED, reporting
+from loadtest.load.profiles import PROFILES
 from loadtest.machine import describe_machine
 from loadtest.own_servers import own_servers
 from loadtest.scaling.report import Scaled, differences_of
 from loadtest.scaling.rows import Row, measure_row
 
 _SEED = 20_264
+#: Those that customers alone make what they are: a topic that is full has no rate, and its events
+#: are sound.
+_PROFILES = ("steady", "many-small-customers", "one-giant-customer")
+
+
+def _known_profile(name: str) -> str:
+    """Raises `BadParameter` with the names that there are."""
+    if name not in _PROFILES:
+        msg = f"expected one of {', '.join(_PROFILES)}, got {name}"
+        raise typer.BadParameter(msg)
+    return name
+
 
 Counts = Annotated[str, typer.Option(help="How many workers, row by row: numbers with commas.")]
+Profile = Annotated[
+    str, typer.Option(callback=_known_profile, help=f"Whose events: {', '.join(_PROFILES)}.")
+]
 Partitions = Annotated[int, typer.Option(help="Of the topic.", min=1)]
 Events = Annotated[int, typer.Option(help="In the topic, for each row.", min=100)]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same load.", min=0)]
@@ -28,6 +44,7 @@ Out = Annotated[Path | None, typer.Option(help="Folder of the report and the log
 
 def scale(
     *,
+    profile: Profile = "steady",
     workers: Counts = "1,2,4,8",
     partitions: Partitions = 32,
     events: Events = 4_000_000,
@@ -44,18 +61,19 @@ def scale(
     Exit codes: 0 every number is right; 1 one is not, or a row could not be finished; 2 bad
     arguments; 75 a server does not answer.
 
-    Example: python -m loadtest scale --workers 1,2 --partitions 8 --events 10000000
+    Example: python -m loadtest scale --profile one-giant-customer --workers 1,2 --partitions 8
     """
     counts = _counts(workers, partitions=partitions)
     started_at = datetime.now(UTC)
     folder = (out or Path(".meterline/scale") / f"{started_at:%Y%m%dT%H%M%S}").resolve()
     folder.mkdir(parents=True, exist_ok=True)
     console = Console()
-    _say(console, f"seed {seed}; logs in {folder}")
+    _say(console, f"{profile}, seed {seed}; logs in {folder}")
     rows: list[Row] = []
     scaled = Scaled(
         started_at=started_at, command=shlex.join(["python", "-m", "loadtest", *sys.argv[1:]]),
-        seed=seed, cores=len(os.sched_getaffinity(0)), machine={}, rows=rows,
+        profile=PROFILES[profile], seed=seed, cores=len(os.sched_getaffinity(0)), machine={},
+        rows=rows,
     )  # fmt: skip
     with reporting(console, "SCALE"):
         try:
@@ -67,8 +85,11 @@ def scale(
                         new_namespace("scale"), servers.addresses, where, partitions, events
                     )  # fmt: skip
                     rows.append(
-                        measure_row(deployment, servers, workers=count, events=events, seed=seed)
-                    )
+                        measure_row(
+                            deployment, servers, profile=scaled.profile, workers=count,
+                            events=events, seed=seed,
+                        )
+                    )  # fmt: skip
                 _tell(console, rows[-1])
         finally:
             for path in scaled.save(folder):

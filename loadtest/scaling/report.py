@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from loadtest.figures import number_text
+from loadtest.load.profiles import Profile
 from loadtest.scaling.rows import Row
 from loadtest.scaling.stretch import Stretch
 
@@ -32,6 +33,7 @@ class Scaled:
 
     started_at: datetime
     command: str
+    profile: Profile
     seed: int
     cores: int
     machine: dict[str, str]
@@ -46,7 +48,8 @@ class Scaled:
         """Markdown: speeds and ratios, then costs."""
         speeds = [_line(_SPEED), _rule(_SPEED), *(_line(self._speed(row)) for row in self.rows)]
         costs = [_line(_COST), _rule(_COST), *(_line(_cost(row)) for row in self.rows)]
-        notes = [
+        notes = [self._fullest()] if self.profile.giant and self.rows else []
+        notes += [
             f"Workers: {row.workers}. There was no undisturbed part; costs are of all of it."
             for row in self.rows
             if row.steady is None
@@ -93,6 +96,10 @@ class Scaled:
         possible = self.possible_speed(row)
         return _steady(row).speed / possible if possible else None
 
+    def _fullest(self) -> str:
+        share = max(row.fullest for row in self.rows)
+        return f"The fullest partition holds {share:.1%} of the events, for one worker at a time."
+
     def _speed(self, row: Row) -> tuple[str, ...]:
         whole, steady = self._times_one(row)
         return (
@@ -108,7 +115,8 @@ class Scaled:
 
     def _document(self) -> dict[str, Any]:
         return {
-            "started_at": self.started_at.isoformat(), "command": self.command, "seed": self.seed,
+            "started_at": self.started_at.isoformat(), "command": self.command,
+            "profile": self.profile.name, "seed": self.seed,
             "cores": self.cores, "machine": dict(self.machine),
             "verdict": "exact" if self.is_right else "numbers differ",
             "rows": [
@@ -129,8 +137,8 @@ class Scaled:
     def _page(self) -> str:
         lines = [
             f"# Scale-out of {self.started_at:%Y-%m-%d %H:%M} UTC", "",
-            f"Seed {self.seed}, {self.cores} cores for everything.", "",
-            f"    {self.command}", "", *self.tables(),
+            f"Profile {self.profile.name}, seed {self.seed}, {self.cores} cores for everything.",
+            "", f"    {self.command}", "", *self.tables(),
         ]  # fmt: skip
         for row in self.rows:
             lines += ["", *differences_of(row)] if row.differences else []

@@ -8,20 +8,20 @@ from dataclasses import dataclass
 from rich.console import Console
 
 from loadtest.deployment import Deployment
+from loadtest.load.profiles import Profile
 from loadtest.load.tables import LoadTables
 from loadtest.oracle import Difference
 from loadtest.own_servers import Servers
 from loadtest.scaling.members import Members
 from loadtest.scaling.stretch import Look, Stretch, stretch
 from loadtest.summary import bars
+from loadtest.topics import log_ends
 from loadtest.workers import Workers
-
-CUSTOMERS = 20_000
 
 
 @dataclass(frozen=True)
 class Row:
-    """What so many workers came to.
+    """What so many workers came to; `fullest` is the share (0..1) of the fullest partition.
 
     `whole` is from the first worker's assignment to the last event; `steady` the part of it in
     which all of them held their partitions, None where everything was durable before. `took_s` is
@@ -31,6 +31,7 @@ class Row:
 
     workers: int
     events: int
+    fullest: float
     filled_per_s: float
     whole: Stretch
     steady: Stretch | None
@@ -50,15 +51,20 @@ class _Looks:
 
 
 def measure_row(
-    deployment: Deployment, servers: Servers, *, workers: int, events: int, seed: int
-) -> Row:
+    deployment: Deployment, servers: Servers, *, profile: Profile, workers: int, events: int,
+    seed: int,
+) -> Row:  # fmt: skip
     """Fill a fresh deployment, have it read, and compare every number.
 
-    Raises `CommandFailed`, `NotDelivered`, and what the clients of the servers raise.
+    Of the profile counts who uses: all events are sound, and there before anybody reads. Raises
+    `CommandFailed`, `NotDelivered`, and what the clients of the servers raise.
     """
     deployment.create()
-    filled = deployment.fill(events, customers=CUSTOMERS, seed=seed)
+    filled = deployment.fill(
+        events, customers=profile.customers, giant=profile.giant, seed=seed
+    )  # fmt: skip
     produced = filled.delivery.events
+    lengths = log_ends(deployment.bootstrap_servers, deployment.topic).values()
     tables = LoadTables(deployment.clickhouse_url, deployment.database, topic=deployment.topic)
     took_s: dict[str, float] = {}
     with Workers(deployment.meterline, deployment.catalog) as running:
@@ -75,6 +81,7 @@ def measure_row(
     return Row(
         workers=workers,
         events=produced,
+        fullest=max(lengths) / sum(lengths),
         filled_per_s=produced / filled.delivery.seconds,
         whole=stretch(looks.first, looks.last, servers=servers.pids),
         steady=stretch(looks.joined, looks.midway, servers=servers.pids) if is_steady else None,

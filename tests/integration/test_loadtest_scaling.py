@@ -72,6 +72,25 @@ def test_rows_of_one_and_two_workers_are_exact(stack: LocalStack, tmp_path: Path
     assert "| 2 |" in (tmp_path / "scale.md").read_text()
 
 
+def test_a_giant_customer_is_counted_exactly_by_workers_that_come_and_go(
+    stack: LocalStack, tmp_path: Path
+) -> None:
+    found = _loadtest(
+        tmp_path, "scale", "--profile", "one-giant-customer", "--workers", "2", "--partitions",
+        "4", "--events", "40000", "--seed", "7", **stack.env(),
+    )  # fmt: skip
+    assert found.returncode == 0, found.stdout + found.stderr
+    assert "one-giant-customer, seed 7;" in found.stdout
+    assert "SCALE OK rows=1 wrong=0 events=40000 seed=7" in found.stdout
+    report: dict[str, Any] = json.loads((tmp_path / "scale.json").read_text())
+    assert (report["profile"], report["verdict"]) == ("one-giant-customer", "exact")
+    (row,) = report["rows"]
+    # Six of ten are the giant's, and a fourth of the others shares its partition.
+    assert row["fullest"] == pytest.approx(0.7, abs=0.02)
+    assert f"holds {row['fullest']:.1%} of the events" in (tmp_path / "scale.md").read_text()
+    assert list(row["took_s"]) == ["start 2", "stop", "kill"]
+
+
 def test_a_number_that_differs_is_told(stack: LocalStack, tmp_path: Path) -> None:
     planted = tmp_path / "planted"
     planted.mkdir()
@@ -132,6 +151,10 @@ def test_workers_that_are_killed_while_they_catch_up_count_exactly(
         (("scale", "--workers", "1,9", "--partitions", "8"), "numbers from 1 to 8"),
         (("scale", "--workers", "two"), "got two"),
         (("scale", "--workers", "2,2"), "different numbers"),
+        (
+            ("scale", "--profile", "burst"),
+            "expected one of steady, many-small-customers, one-giant-customer, got burst",
+        ),
         (("outage", "--workers", "9", "--partitions", "8"), "at most one worker a partition"),
         (("outage", "--outage", "0"), "--outage"),
     ],

@@ -15,7 +15,12 @@ def test_the_matrix_is_every_combination_once() -> None:
     assert {cell.fault for cell in MATRIX} == set(FAULTS)
     assert {cell.step for cell in MATRIX} == set(STEPS)
     assert {cell.workers for cell in MATRIX} == set(WORKERS)
+
+
+def test_the_short_matrix_hurts_each_target_once_and_one_of_several_workers() -> None:
     assert set(SHORT) < set(MATRIX)
+    assert sorted(cell.target for cell in SHORT) == sorted(TARGETS)
+    assert {cell.workers for cell in SHORT} == set(WORKERS)
 
 
 @pytest.mark.parametrize(

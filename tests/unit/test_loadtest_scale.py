@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from loadtest.load.profiles import PROFILES
 from loadtest.oracle import Difference
 from loadtest.processes import CpuReading
 from loadtest.scaling.report import Scaled
@@ -22,7 +23,7 @@ def _stretch(speed: int, *, workers: float, servers: float | None, others: float
 
 
 def _row(count: int, steady: Stretch | None, *, whole: int = 50_000, **more: object) -> Row:
-    fields: dict[str, object] = {"idle": [], "differences": [], **more}
+    fields: dict[str, object] = {"idle": [], "differences": [], "fullest": 0.125, **more}
     return Row(
         workers=count, events=1_000, filled_per_s=1.0,
         whole=_stretch(whole, workers=1, servers=0.5), steady=steady, took_s={"stop": 4.0},
@@ -30,10 +31,10 @@ def _row(count: int, steady: Stretch | None, *, whole: int = 50_000, **more: obj
     )  # fmt: skip
 
 
-def _scaled(*rows: Row) -> Scaled:
+def _scaled(*rows: Row, profile: str = "steady") -> Scaled:
     return Scaled(
-        started_at=datetime(2026, 3, 4, tzinfo=UTC), command="python -m loadtest scale", seed=7,
-        cores=2, machine={"cores": "2"}, rows=list(rows),
+        started_at=datetime(2026, 3, 4, tzinfo=UTC), command="python -m loadtest scale",
+        profile=PROFILES[profile], seed=7, cores=2, machine={"cores": "2"}, rows=list(rows),
     )  # fmt: skip
 
 
@@ -83,6 +84,18 @@ def test_without_an_undisturbed_part_nothing_is_held_against_the_cores() -> None
     assert "| 2 | 50,000 | 1 | - | - | - | - | exact |" in tables
     assert any("no undisturbed part" in line for line in tables)
     assert any("durable before these were over: stop, kill" in line for line in tables)
+
+
+def test_the_report_says_whose_events_they_were_and_how_full_a_giant_makes_a_partition(
+    tmp_path: Path,
+) -> None:
+    _scaled(_row(2, None, fullest=0.6125), profile="one-giant-customer").save(tmp_path)
+    page = (tmp_path / "scale.md").read_text()
+    assert "Profile one-giant-customer, seed 7, 2 cores" in page
+    assert "The fullest partition holds 61.3% of the events" in page
+    document = json.loads((tmp_path / "scale.json").read_text())
+    assert (document["profile"], document["rows"][0]["fullest"]) == ("one-giant-customer", 0.6125)
+    assert not any("fullest" in line for line in _scaled(_row(1, None)).tables())
 
 
 def test_one_wrong_number_of_one_row_makes_all_of_it_wrong(tmp_path: Path) -> None:
