@@ -28,6 +28,7 @@ if how == "SIGKILL":
     os.kill(os.getpid(), signal.SIGKILL)
 if how == "never":
     time.sleep(300)
+    os._exit(1)
 if how:
     os._exit(int(how))
 """
@@ -57,6 +58,7 @@ def test_a_stack_that_does_not_say_whether_it_is_up_is_left_alone(
     monkeypatch.setenv("PYTHONPATH", planted)
     monkeypatch.setenv("PLANTED", "never")
     monkeypatch.setattr("loadtest.servers._STATUS_S", 2)
+    monkeypatch.setattr("loadtest.servers._UP_S", 2)
     with (
         pytest.raises(CommandTimedOut, match="stack status"),
         servers(tmp_path, keep=False, given={}),
