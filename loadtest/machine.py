@@ -6,14 +6,16 @@ import hashlib
 import os
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import clickhouse_connect
 import psutil
-import redis
+from clickhouse_connect.driver.exceptions import ClickHouseError
+from redis import RedisError
+
+from loadtest.redis_server import redis_version
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 _PACKAGES = (
@@ -24,7 +26,8 @@ _PACKAGES = (
 def describe_machine(addresses: Mapping[str, str], folder: Path) -> dict[str, str]:
     """What stands above the figures; `folder` is where the servers keep their data.
 
-    `addresses` are by variable; the version of a server whose address is not given is left out.
+    `addresses` are by variable; the version of a server whose address is not given is left out, and
+    that of one that does not answer is not known: a report does not depend on it.
     """
     memory = psutil.virtual_memory()
     tuned = sorted(name for name in os.environ if name.startswith("METERLINE_"))
@@ -45,16 +48,24 @@ def describe_machine(addresses: Mapping[str, str], folder: Path) -> dict[str, st
 
 def _servers(addresses: Mapping[str, str]) -> dict[str, str]:
     found = {}
-    if "REDIS_URL" in addresses:
-        with redis.Redis.from_url(addresses["REDIS_URL"]) as store:
-            info: dict[str, Any] = store.info("server")
-        found["Redis"] = str(info["redis_version"])
-    if "CLICKHOUSE_URL" in addresses:
-        with clickhouse_connect.get_client(
-            dsn=addresses["CLICKHOUSE_URL"], autogenerate_session_id=False
-        ) as client:
-            found["ClickHouse"] = str(client.command("SELECT version()"))
+    for variable, (name, ask) in _VERSIONS.items():
+        if variable in addresses:
+            try:
+                found[name] = ask(addresses[variable])
+            except (RedisError, ClickHouseError, OSError):
+                found[name] = "not known"
     return found
+
+
+def _clickhouse_version(url: str) -> str:
+    with clickhouse_connect.get_client(dsn=url, autogenerate_session_id=False) as client:
+        return str(client.command("SELECT version()"))
+
+
+_VERSIONS: dict[str, tuple[str, Callable[[str], str]]] = {
+    "REDIS_URL": ("Redis", redis_version),
+    "CLICKHOUSE_URL": ("ClickHouse", _clickhouse_version),
+}
 
 
 def _cpu_model() -> str:

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from loadtest.meterline import CommandFailed, Meterline
+from loadtest.meterline import CommandFailed, CommandTimedOut, Meterline
 
 ADDRESSES = ("KAFKA_BOOTSTRAP_SERVERS", "REDIS_URL", "CLICKHOUSE_URL")
-_UP_S = 900.0
+_UP_S, _STATUS_S = 900.0, 180.0
 #: Exit code of `stack status` when a server is not running.
 _NOT_RUNNING = 3
 
@@ -51,8 +51,11 @@ def server_pids(folder: Path) -> dict[str, int]:
 
 
 def _is_up(stack: Meterline) -> bool:
+    """Raises `CommandTimedOut` where that is not known: a stack of somebody's is not stopped."""
     try:
-        stack.run("stack", "status")
+        stack.run("stack", "status", timeout_s=_STATUS_S)
+    except CommandTimedOut:
+        raise
     except CommandFailed:
         return False
     return True

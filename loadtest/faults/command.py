@@ -12,12 +12,12 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from loadtest.exits import FAILED, made_folder, reporting
 from loadtest.faults.cells import MATRIX, SHORT, chosen
 from loadtest.faults.hurt_servers import HurtServers
 from loadtest.faults.matrix import KILLS_PER_ROUND, Matrix, Result
 from loadtest.faults.report import Report
 from loadtest.machine import describe_machine
-from loadtest.meterline import CommandFailed
 from loadtest.servers import given_addresses
 
 _SEED = 20_262
@@ -41,7 +41,7 @@ def faults(
 
     The servers are a local stack of this command's own: nothing that is in use is ever hurt.
 
-    Exit codes: 0 every cell is exact; 1 one is not; 2 bad arguments.
+    Exit codes: 0 every cell is exact; 1 one is not, or not all could be run; 2 bad arguments.
 
     Example: python -m loadtest faults --cells redis:wiped --cells 'kafka:*:2:1'
     """
@@ -53,8 +53,7 @@ def faults(
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--cells") from None
     started_at = datetime.now(UTC)
-    folder = (out or Path(".meterline/faults") / f"{started_at:%Y%m%dT%H%M%S}").resolve()
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = made_folder(out or Path(".meterline/faults") / f"{started_at:%Y%m%dT%H%M%S}")
     console = Console()
     _say(console, f"seed {seed}; logs in {folder}")
     if given := given_addresses():
@@ -62,25 +61,23 @@ def faults(
     logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)  # it is away on purpose
     servers, path = HurtServers(folder / "stack"), folder / "faults.md"
     results: list[Result] = []
-    try:
-        servers.up()
-        report = Report(
-            started_at, shlex.join(["python", "-m", "loadtest", *sys.argv[1:]]), seed=seed,
-            asked=ceil(kills / KILLS_PER_ROUND) if kills else len(wanted), is_matrix=not kills,
-            machine=describe_machine(servers.addresses(), folder),
-        )  # fmt: skip
-        matrix = Matrix(servers, folder, seed=seed)
-        # Closed at once when this is interrupted: what was started is stopped.
-        with closing(matrix.kill(kills) if kills else matrix.run(wanted)) as found:
-            for result in found:
-                results.append(result)
-                _tell(console, result)
-                path.write_text(report.page(results), encoding="utf-8")
-    except CommandFailed as error:
-        _say(console, f"FAULTS FAILED: {error}")
-        raise typer.Exit(1) from None
-    finally:
-        servers.down()
+    with reporting(console, "FAULTS", folder=folder):
+        try:
+            servers.up()
+            report = Report(
+                started_at, shlex.join(["python", "-m", "loadtest", *sys.argv[1:]]), seed=seed,
+                asked=ceil(kills / KILLS_PER_ROUND) if kills else len(wanted), is_matrix=not kills,
+                machine=describe_machine(servers.addresses(), folder),
+            )  # fmt: skip
+            matrix = Matrix(servers, folder, seed=seed)
+            # Closed at once when this is interrupted: what was started is stopped.
+            with closing(matrix.kill(kills) if kills else matrix.run(wanted)) as found:
+                for result in found:
+                    results.append(result)
+                    _tell(console, result)
+                    path.write_text(report.page(results), encoding="utf-8")
+        finally:
+            servers.down()
     _say(console, f"written: {path}")
     wrong = [result for result in results if result.problems]
     events, killed = sum(each.events for each in results), sum(each.kills for each in results)
@@ -88,7 +85,7 @@ def faults(
     summary = f"cells={len(results)} wrong={len(wrong)} events={events} kills={killed} seed={seed}"
     _say(console, f"{verdict} {summary}")
     if wrong:
-        raise typer.Exit(1)
+        raise typer.Exit(FAILED)
 
 
 def _tell(console: Console, result: Result) -> None:

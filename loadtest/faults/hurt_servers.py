@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from loadtest.meterline import CommandFailed, last_lines
+from loadtest.meterline import CommandFailed, last_lines, timed_out
 from loadtest.servers import ADDRESSES
 
 _COMMAND = (sys.executable, "-m", "deploy.localstack.cli")
@@ -77,16 +77,19 @@ class HurtServers:
 
     def _stack(self, *arguments: str, expected: tuple[int, ...] = (0,)) -> str:
         given = {name: value for name, value in os.environ.items() if name not in ADDRESSES}
-        found = subprocess.run(
-            [*_COMMAND, *arguments, "--data", str(self._folder)],
-            env=given,
-            capture_output=True,
-            text=True,
-            timeout=_UP_S,
-            check=False,
-        )
+        shown = " ".join(("meterline stack", *arguments))
+        try:
+            found = subprocess.run(
+                [*_COMMAND, *arguments, "--data", str(self._folder)],
+                env=given,
+                capture_output=True,
+                text=True,
+                timeout=_UP_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise timed_out(shown, error) from None
         if found.returncode not in expected:
-            shown = " ".join(("meterline stack", *arguments))
             msg = f"`{shown}` ended with {found.returncode}:\n{last_lines(found.stderr)}"
             raise CommandFailed(msg)
         return found.stdout

@@ -20,6 +20,7 @@ class HurtWorker:
         self.log = meterline.folder / f"{name}.log"
         child = Meterline(meterline.folder, {**meterline.environment, **variables})
         self._process = child.start("run", log=self.log)
+        self._is_asked = False
 
     @property
     def pid(self) -> int:
@@ -30,6 +31,18 @@ class HurtWorker:
     def code(self) -> int | None:
         """How it ended; None while it runs."""
         return self._process.poll()
+
+    @property
+    def crash(self) -> str:
+        """How it ended by itself, with the end of its log; "" where it did not.
+
+        One that SIGKILL ended was killed, or was told to do that to itself; one that was asked to
+        stop is judged by who asked.
+        """
+        code = self.code
+        if code in {None, -signal.SIGKILL} or self._is_asked:
+            return ""
+        return f"worker {self.pid} ended by itself with {code} ({self.log}):\n{self.said}"
 
     @property
     def is_suspended(self) -> bool:
@@ -71,6 +84,7 @@ class HurtWorker:
 
     def ask_to_stop(self) -> None:
         """SIGTERM; it writes and commits what it read, and ends."""
+        self._is_asked = self.code is None
         self._process.send_signal(signal.SIGTERM)
 
     def stop(self) -> None:

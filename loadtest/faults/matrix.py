@@ -133,11 +133,11 @@ def _run_cell(world: World, *, cell: Cell, random: Random) -> list[str]:
         hurt(world, cell, victim=victim)
     if is_lost:
         return expect_refusal(world)
-    world.wait_accounted(world.produced, patience_s=PATIENCE_S)
-    return world.differences()
+    return _reckoned(world)
 
 
 def _run_kills(world: World, *, kills: int, random: Random) -> list[str]:
+    """Problems; workers are killed and replaced under load, and in the end one is left."""
     world.allow(kills * _EVENTS_PER_KILL)
     with world.producing():
         alive = [world.start_worker() for _ in range(_KILL_WORKERS)]
@@ -153,8 +153,22 @@ def _run_kills(world: World, *, kills: int, random: Random) -> list[str]:
                 variables["METERLINE_KILL_BEFORE_STEP"] = f"{step}:{nth}"
             alive.append(world.start_worker(**variables))
     world.start_worker()  # all others may be such that kill themselves
-    world.wait_accounted(world.produced, patience_s=PATIENCE_S)
-    return world.differences()
+    return _reckoned(world)
+
+
+def _reckoned(world: World) -> list[str]:
+    """Problems; a worker that has crashed is one, however right the numbers are without it.
+
+    Whatever is hurt, a worker goes on by itself: it ends when it is killed or asked to, or when it
+    is broken.
+    """
+    try:
+        world.wait_accounted(world.produced, patience_s=PATIENCE_S)
+        world.wait_durable(patience_s=PATIENCE_S)
+        problems = world.differences()
+    except CommandFailed as error:
+        problems = [f"{type(error).__name__}: {error}"]
+    return [worker.crash for worker in world.workers if worker.crash] + problems
 
 
 def grid(results: Sequence[Result]) -> list[str]:

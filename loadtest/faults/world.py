@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from clickhouse_connect.driver.exceptions import ClickHouseError
+from confluent_kafka import KafkaException
 
 from loadtest.catalog import write_catalog
 from loadtest.clickhouse import ClickHouse, database_of
@@ -26,7 +27,13 @@ from loadtest.plan import Message, Plan
 from loadtest.population import Population
 from loadtest.prices import expected_charges, write_prices
 from loadtest.produce import produce
-from loadtest.topics import create_events_topic, events_topic, group_members, workers_group
+from loadtest.topics import (
+    create_events_topic,
+    events_topic,
+    group_members,
+    log_ends,
+    workers_group,
+)
 from loadtest.workload import Workload
 
 PARTITIONS = 6
@@ -193,6 +200,14 @@ class World:
                 )
             time.sleep(_POLL_S)
 
+    def wait_durable(self, *, patience_s: float) -> None:
+        """Wait until all that is in the topic is durable, totals as well: rows go before them.
+
+        Who is asked to stop before that, while it waits for a server, leaves the totals to the next
+        worker. Raises `CommandFailed`.
+        """
+        self._wait("the end of the log to be durable", self._is_durable, patience_s=patience_s)
+
     def differences(self) -> list[str]:
         """What the oracle finds, and `meterline verify`; the workers are stopped meanwhile.
 
@@ -234,6 +249,16 @@ class World:
             return self._clickhouse().accounted()
         except (ClickHouseError, OSError):
             return -1
+
+    def _is_durable(self) -> bool:
+        try:
+            durable = {
+                partition: offset for partition, offset, _ in self._clickhouse().watermarks()
+            }
+            ends = log_ends(self.bootstrap_servers, self._topic)
+        except (ClickHouseError, KafkaException, OSError):
+            return False
+        return all(durable.get(partition, 0) >= end for partition, end in ends.items())
 
     def _clickhouse(self) -> ClickHouse:
         return ClickHouse(self._addresses["CLICKHOUSE_URL"], database_of(self.namespace))

@@ -10,22 +10,17 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from clickhouse_connect.driver.exceptions import ClickHouseError
-from confluent_kafka import KafkaException
 from rich.console import Console
 
 from loadtest.dedup_room import make_room
+from loadtest.exits import FAILED, made_folder, reporting
 from loadtest.load.growth import SOAK_S_MIN
 from loadtest.load.profiles import PROFILES
 from loadtest.load.running import Run, run_load
 from loadtest.load.schedule import Schedule
-from loadtest.load.watching import LoadFailed
-from loadtest.meterline import CommandFailed
-from loadtest.produce import NotDelivered
+from loadtest.redis_server import expect_redis
 from loadtest.servers import ADDRESSES, given_addresses, server_pids, servers
 
-#: Exit codes: a server does not answer; a number is not right, or the run could not be finished.
-UNREACHABLE, FAILED = 75, 1
 _SEED = 20_261
 _PARTITIONS = 8
 _WORKERS = 2
@@ -132,12 +127,14 @@ def run(
         msg = "workers that are started here are killed, within --duration, and not in a soak"
         raise typer.BadParameter(msg, param_hint="--kill-every")
     name = f"load_{seed}_{int(time.time())}" if is_new else namespace or ""
-    folder = (out or Path(".meterline/load") / (name or "default")).resolve()
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = made_folder(out or Path(".meterline/load") / (name or "default"))
     chosen = PROFILES[profile]
     chosen = chosen if customers is None else replace(chosen, customers=customers)
     console = Console()
-    with reporting(console), _servers(folder, given, keep=keep) as (found, pids):
+    with (
+        reporting(console, folder=folder),
+        _servers(folder, given, keep=keep) as (found, pids),
+    ):
         if "redis" in pids:
             make_room(found["REDIS_URL"], rate * duration)
         is_right = run_load(
@@ -184,27 +181,15 @@ def profiles() -> None:
 def _servers(
     folder: Path, given: dict[str, str], *, keep: bool
 ) -> Iterator[tuple[dict[str, str], dict[str, int]]]:
-    """The servers, and the process ids of those that are ours."""
+    """The servers, and the process ids of those that are ours.
+
+    Raises `RedisError` at once when one was given that does not answer: it is asked by the workers,
+    and by nobody here before the end.
+    """
+    if "REDIS_URL" in given:
+        expect_redis(given["REDIS_URL"])
     if all(name in given for name in _NEEDED):
         yield given, {}
         return
     with servers(folder, keep=keep, given=given_addresses() | given) as addresses:
         yield addresses, server_pids(folder)
-
-
-@contextmanager
-def reporting(console: Console, name: str = "LOAD") -> Iterator[None]:
-    """Errors as one sentence and an exit code; the sentence begins with `name` FAILED."""
-    try:
-        yield
-    except (LoadFailed, CommandFailed, NotDelivered) as error:
-        _fail(console, f"{name} FAILED: {error}", code=FAILED)
-    except KafkaException as error:
-        _fail(console, f"{name} FAILED: Kafka: {error.args[0].str()}", code=UNREACHABLE)
-    except (ClickHouseError, OSError) as error:
-        _fail(console, f"{name} FAILED: ClickHouse: {error}", code=UNREACHABLE)
-
-
-def _fail(console: Console, reason: str, *, code: int) -> None:
-    console.print(reason, markup=False, highlight=False, soft_wrap=True)
-    raise typer.Exit(code) from None

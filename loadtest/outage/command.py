@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from loadtest.deployment import Deployment, new_namespace
-from loadtest.load.command import FAILED, reporting
+from loadtest.exits import FAILED, made_folder, reporting
 from loadtest.outage.running import Outage, run_outage
 from loadtest.own_servers import own_servers
 
@@ -63,8 +63,7 @@ def outage(
     if workers > partitions:
         msg = f"expected at most one worker a partition, got {workers} for {partitions}"
         raise typer.BadParameter(msg, param_hint="--workers")
-    folder = (out or Path(".meterline/outage") / f"{datetime.now(UTC):%Y%m%dT%H%M%S}").resolve()
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = made_folder(out or Path(".meterline/outage") / f"{datetime.now(UTC):%Y%m%dT%H%M%S}")
     console = Console()
     asked = Outage(
         rate=rate, seconds=seconds, live_rate=live_rate or rate, workers=workers,
@@ -72,7 +71,7 @@ def outage(
         command=shlex.join(["python", "-m", "loadtest", *sys.argv[1:]]), kill_every_s=kill_every,
     )  # fmt: skip
     with (
-        reporting(console, "OUTAGE"),
+        reporting(console, "OUTAGE", folder=folder),
         own_servers(folder / "stack", events=asked.events) as servers,
     ):
         deployment = Deployment(

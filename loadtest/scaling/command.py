@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from loadtest.deployment import Deployment, new_namespace
-from loadtest.load.command import FAILED, reporting
+from loadtest.exits import FAILED, made_folder, reporting
 from loadtest.load.profiles import PROFILES
 from loadtest.machine import describe_machine
 from loadtest.own_servers import own_servers
@@ -65,8 +65,7 @@ def scale(
     """
     counts = _counts(workers, partitions=partitions)
     started_at = datetime.now(UTC)
-    folder = (out or Path(".meterline/scale") / f"{started_at:%Y%m%dT%H%M%S}").resolve()
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = made_folder(out or Path(".meterline/scale") / f"{started_at:%Y%m%dT%H%M%S}")
     console = Console()
     _say(console, f"{profile}, seed {seed}; logs in {folder}")
     rows: list[Row] = []
@@ -75,7 +74,7 @@ def scale(
         profile=PROFILES[profile], seed=seed, cores=len(os.sched_getaffinity(0)), machine={},
         rows=rows,
     )  # fmt: skip
-    with reporting(console, "SCALE"):
+    with reporting(console, "SCALE", folder=folder):
         try:
             for count in counts:
                 with own_servers(folder / f"stack-{count}", events=events) as servers:

@@ -137,13 +137,39 @@ def test_what_cannot_be_run_is_refused_with_a_sentence(
     assert "Traceback" not in found.stderr
 
 
-@pytest.mark.parametrize("variable", ["KAFKA_BOOTSTRAP_SERVERS", "CLICKHOUSE_URL"])
+@pytest.mark.parametrize(
+    ("variable", "address", "said"),
+    [
+        ("KAFKA_BOOTSTRAP_SERVERS", "{}", "Kafka: "),
+        ("REDIS_URL", "redis://:hidden@{}/0", "Redis: {}: "),
+        ("CLICKHOUSE_URL", "http://{}", "ClickHouse: "),
+    ],
+)
 def test_a_server_that_does_not_answer_is_named(
-    stack: LocalStack, tmp_path: Path, variable: str
+    stack: LocalStack, tmp_path: Path, variable: str, address: str, said: str
 ) -> None:
     nobody = f"127.0.0.1:{find_free(1)[0]}"
-    address = nobody if variable.startswith("KAFKA") else f"http://{nobody}"
-    found = _run(tmp_path, **{**stack.env(), variable: address})
+    found = _run(tmp_path, **{**stack.env(), variable: address.format(nobody)})
     assert found.returncode == 75, found.stdout + found.stderr
-    assert ("Kafka" if variable.startswith("KAFKA") else "ClickHouse") in found.stdout
+    assert f"LOAD FAILED: {said.format(nobody)}" in found.stdout
+    assert "Traceback" not in found.stderr
+    assert "hidden" not in found.stdout + found.stderr
+    assert list(tmp_path.iterdir()) == [], "nothing was started"
+
+
+def test_a_disk_that_is_full_is_not_a_server(stack: LocalStack, tmp_path: Path) -> None:
+    (tmp_path / "migrate.log").symlink_to("/dev/full")
+    found = _run(tmp_path, "--workers", "1", "--duration", "2", **stack.env())
+    assert found.returncode == 1, found.stdout + found.stderr
+    assert f"LOAD FAILED: No space left on device (files of this run are in {tmp_path})" in (
+        found.stdout
+    )
+    assert "Traceback" not in found.stderr
+
+
+def test_a_file_that_cannot_be_written_is_named(stack: LocalStack, tmp_path: Path) -> None:
+    (tmp_path / "migrate.log").mkdir()
+    found = _run(tmp_path, "--workers", "1", "--duration", "2", **stack.env())
+    assert found.returncode == 1, found.stdout + found.stderr
+    assert f"LOAD FAILED: {tmp_path / 'migrate.log'}: Is a directory" in found.stdout
     assert "Traceback" not in found.stderr

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from deploy.localstack.ports import find_free
 from deploy.localstack.stack import LocalStack
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
@@ -166,3 +167,22 @@ def test_what_cannot_be_run_is_refused_with_a_sentence(
     assert found.returncode == 2, found.stdout + found.stderr
     assert reason in _said(found)
     assert "Traceback" not in found.stderr
+
+
+@pytest.mark.parametrize("command", ["scale", "outage"])
+@pytest.mark.parametrize(
+    ("variable", "address", "said"),
+    [
+        ("REDIS_URL", "redis://:hidden@{}/0", "Redis: {}: "),
+        ("CLICKHOUSE_URL", "http://{}", "ClickHouse: "),
+    ],
+)
+def test_a_server_that_does_not_answer_is_named(
+    stack: LocalStack, tmp_path: Path, command: str, variable: str, address: str, said: str
+) -> None:
+    nobody = f"127.0.0.1:{find_free(1)[0]}"
+    found = _loadtest(tmp_path, command, **{**stack.env(), variable: address.format(nobody)})
+    assert found.returncode == 75, found.stdout + found.stderr
+    assert f"{command.upper()} FAILED: {said.format(nobody)}" in found.stdout
+    assert "Traceback" not in found.stderr
+    assert "hidden" not in found.stdout + found.stderr
