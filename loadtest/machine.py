@@ -86,7 +86,8 @@ def _file_system(folder: Path) -> str:
 
 def checkout() -> str:
     """A digest of the code as it stands: whoever edits it during a run spoils the run."""
-    known = _git("rev-parse", "HEAD") + _git("diff", "HEAD", "--", "*.py", "*.lua", "*.sql")
+    code = ("*.py", "*.lua", "*.sql", "*.c", "*.h")
+    known = _git("rev-parse", "HEAD") + _git("diff", "HEAD", "--", *code)
     return hashlib.sha256(known.encode()).hexdigest()
 
 
